@@ -1,0 +1,1 @@
+"""Days and stories: the demo day, later the virtual world and the conformance book."""

@@ -1,0 +1,200 @@
+"""The ground a demo day is played on: a directory with keys, terminals, profiles and one configuration a process.
+
+Every party gets its own key file under its own local master key; what two parties share (a terminal's master key, a
+line's master key) is derived from the seed, as a key ceremony would have put it on both sides.
+"""
+
+import csv
+import hashlib
+import hmac
+import secrets
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from switch.app.compose import TERMINAL_COLUMNS
+from switch.crypto.block import adjust_parity
+from switch.crypto.hsm import Hsm
+from switch.engine.office import HASH, STORE
+from switch.issuer.host import PAN_HASH_KEY, PIN_REFERENCE_KEY
+from switch.issuer.portfolio import STANDARD_ISSUERS
+from terminals.fleet import Terminal, mint
+
+NETWORK_ID, CORE_ID = "00010000", "04384531"
+CARDS_PER_ISSUER: Final = 20_000
+
+_PROFILES: Final = {
+    "pos.toml": 'extends = "unionpay-pos"\nname = "demo-pos"\n[timers]\nreply_s = 10.0\n',
+    "cups.toml": 'extends = "cups"\n[timers]\nreply_s = 3.0\nreconnect_s = 0.25\nline_test_s = 20.0\n'
+    "[reversal]\nfirst_repeat_s = 2.0\nrepeat_max_s = 8.0\n",
+    "core.toml": 'extends = "core"\n[timers]\nreply_s = 3.0\nreconnect_s = 0.25\nline_test_s = 20.0\n'
+    "[reversal]\nfirst_repeat_s = 2.0\nrepeat_max_s = 8.0\n",
+}
+"""The shipped profiles with the patience of a day that lasts a minute."""
+
+_RULES: Final = (
+    'action = "delay"\nevery = 521\ndelay_s = 4.5\nname = "late answer"',
+    'action = "silence"\nevery = 607\nname = "lost request"',
+    'action = "silence_after_posting"\nevery = 701\nname = "lost answer"',
+    'action = "code"\nevery = 331\ncode = "96"\nname = "system malfunction"',
+    'action = "silence"\nkind = "reversal"\nevery = 5\nname = "lost reversal"',
+    'action = "silence_after_posting"\nkind = "refund"\nevery = 43\nname = "lost refund answer"',
+    'action = "disconnect"\nevery = 6007\nname = "line cut"',
+)
+"""How the other side misbehaves now and then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Where everything of one day stands."""
+
+    directory: Path
+    seed: int
+    terminals: int
+    switch_port: int
+    centre_port: int
+    core_port: int
+
+    @property
+    def journal(self) -> Path:
+        return self.directory / "switch.db"
+
+    @property
+    def ledgers(self) -> list[Path]:
+        return [self.directory / "centre.db", self.directory / "core.db"]
+
+    @property
+    def terminal_book(self) -> Path:
+        return self.directory / "terminals.db"
+
+    def control(self, name: str) -> Path:
+        return self.directory / f"{name}.sock"
+
+    def config(self, name: str) -> Path:
+        return self.directory / f"{name}.toml"
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that nobody listens on right now."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [int(one.getsockname()[1]) for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def lay(directory: Path, seed: int, terminals: int, settlement_date: str) -> Ground:
+    """Write everything a day needs into `directory`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    ground = Ground(directory, seed, terminals, *free_ports(3))
+    for name, text in _PROFILES.items():
+        (directory / f"profile-{name}").write_text(text)
+    fleet = mint(seed, terminals)
+    _write_terminals(directory / "terminals.csv", fleet)
+    _switch_keys(ground, fleet)
+    for name, line in (("centre", "cups"), ("core", "core")):
+        _centre_keys(ground, name, line)
+        own = name == "core"
+        _write_centre(ground, name, line, own, settlement_date)
+    _write_switch(ground)
+    return ground
+
+
+def shared_key(seed: int, label: str, suite: str) -> bytes:
+    """A key both ends of something hold, 16 bytes."""
+    key = hmac.new(f"shoudan demo {seed}".encode(), label.encode(), hashlib.sha256).digest()[:16]
+    return adjust_parity(key) if suite == "3des" else key
+
+
+def _hsm(ground: Ground, name: str) -> Hsm:
+    lmk = secrets.token_bytes(32)
+    path = ground.directory / f"{name}.lmk"
+    path.touch(mode=0o600)
+    path.write_text(lmk.hex() + "\n")
+    return Hsm(lmk, secrets.token_bytes)
+
+
+def _line_keys(hsm: Hsm, seed: int, line: str) -> None:
+    suite = "sm4" if line == "core" else "3des"
+    hsm.import_clear(f"zmk/{line}", "zmk", suite, shared_key(seed, f"zmk/{line}", suite))
+
+
+def _switch_keys(ground: Ground, fleet: list[Terminal]) -> None:
+    hsm = _hsm(ground, "switch")
+    hsm.generate(STORE, "store", "aes", 32)
+    hsm.generate(HASH, "hash", "aes", 32)
+    for line in ("cups", "core"):
+        _line_keys(hsm, ground.seed, line)
+    for terminal in fleet:
+        hsm.import_clear(f"tmk/{terminal.tid}", "tmk", terminal.suite, terminal.tmk)
+    hsm.save(ground.directory / "switch.keys")
+
+
+def _centre_keys(ground: Ground, name: str, line: str) -> None:
+    hsm = _hsm(ground, name)
+    hsm.generate(PAN_HASH_KEY, "hash", "aes", 32)
+    hsm.generate(PIN_REFERENCE_KEY, "pvk", "aes", 32)
+    _line_keys(hsm, ground.seed, line)
+    hsm.save(ground.directory / f"{name}.keys")
+
+
+def _write_terminals(path: Path, fleet: list[Terminal]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(TERMINAL_COLUMNS)
+        writer.writerows([getattr(terminal, name) for name in TERMINAL_COLUMNS] for terminal in fleet)
+
+
+def _write_switch(ground: Ground) -> None:
+    bins = "\n".join(f'"{prefix}" = "{"core" if i.own else "cups"}"' for i in STANDARD_ISSUERS for prefix in i.bins)
+    ground.config("switch").write_text(
+        f"""# The switch of a demo day.
+listen = "127.0.0.1:{ground.switch_port}"
+profile = "profile-pos.toml"
+journal = "switch.db"
+lmk = "switch.lmk"
+keys = "switch.keys"
+terminals = "terminals.csv"
+control = "switch.sock"
+
+[[counterparts]]
+name = "cups"
+address = "127.0.0.1:{ground.centre_port}"
+profile = "profile-cups.toml"
+
+[[counterparts]]
+name = "core"
+address = "127.0.0.1:{ground.core_port}"
+profile = "profile-core.toml"
+own = true
+
+[routes]
+default = "cups"
+
+[routes.bins]
+{bins}
+"""
+    )
+
+
+def _write_centre(ground: Ground, name: str, line: str, own: bool, settlement_date: str) -> None:
+    rules = "\n".join(f"[[rules]]\n{rule}\n" for rule in _RULES)
+    ground.config(name).write_text(
+        f"""# {"The bank's own core" if own else "The network centre and the issuers behind it"}.
+name = "{line}"
+listen = "127.0.0.1:{ground.core_port if own else ground.centre_port}"
+profile = "profile-{line}.toml"
+institution = "{CORE_ID if own else NETWORK_ID}"
+own = {"true" if own else "false"}
+ledger = "{name}.db"
+lmk = "{name}.lmk"
+keys = "{name}.keys"
+seed = {ground.seed}
+cards_per_issuer = {CARDS_PER_ISSUER}
+settlement_date = "{settlement_date}"
+control = "{name}.sock"
+
+{rules}"""
+    )

@@ -1,0 +1,1 @@
+"""Composition: configuration, wiring, processes, the command."""

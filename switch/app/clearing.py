@@ -1,0 +1,136 @@
+"""`shoudan clearing reconcile`: the three books joined, from their files."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import apsw
+import typer
+from rich.console import Console
+from rich.table import Table as Grid
+
+from switch.clearing.reconcile import Break, Reconciliation, reconcile
+from switch.clearing.schema import JOURNAL, LEDGER, SWITCH_TABLES, TERMINALS, Table
+from switch.wire.transactions import BY_NAME
+
+clearing = typer.Typer(no_args_is_help=True, help="Clearing (清算): views read from the journal.")
+SHOWN_MAX = 40
+
+
+def read_rows(path: Path, table: Table) -> list[dict[str, Any]]:
+    """All rows of a table, in the order of their numbers. Raises typer.BadParameter where the file is no such book."""
+    if not path.is_file():
+        raise typer.BadParameter(f"{path}: no such file")
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        cursor = connection.execute(f"SELECT * FROM {table.name} ORDER BY number")
+        return [dict(zip(table.names, row, strict=True)) for row in cursor]
+    except (apsw.Error, sqlite3.Error) as error:
+        raise typer.BadParameter(f"{path}: not a {table.name} book ({error})") from None
+
+
+def read_numbers(path: Path) -> Iterator[int]:
+    """Row numbers of all the switch's tables."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    for table in SWITCH_TABLES:
+        for (number,) in connection.execute(f"SELECT number FROM {table.name}"):
+            yield number
+
+
+def reconcile_files(journal: Path, ledgers: list[Path], terminals: Path | None) -> Reconciliation:
+    """Join the books that stand in these files."""
+    ledger = [row for path in ledgers for row in read_rows(path, LEDGER)]
+    own = read_rows(terminals, TERMINALS) if terminals else None
+    return reconcile(read_rows(journal, JOURNAL), ledger, own, read_numbers(journal))
+
+
+def yuan(minor: int) -> str:
+    return f"{minor / 100:,.2f}"
+
+
+def show(result: Reconciliation, console: Console) -> None:
+    """The three books side by side, then each break."""
+    grid = Grid(title="Three books 三方对账", title_justify="left")
+    for title in ("settlement day 清算日", "transaction 交易"):
+        grid.add_column(title)
+    for title in ("terminals 终端", "", "switch 收单", "", "issuers 发卡", "", ""):
+        grid.add_column(title, justify="right")
+    for (date, kind), line in sorted(result.totals.items()):
+        books = [
+            part
+            for count, amount in (line.terminals, line.switch, line.issuers)
+            for part in (f"{count:,}", yuan(amount))
+        ]
+        row = BY_NAME.get(kind)
+        grid.add_row(date, f"{row.en} {row.zh}" if row else kind, *books, "[green]✓" if line.agrees else "[red]✗")
+    console.print(grid)
+    _list("to be settled by hand 差错", result.suspicious, console)
+    _list("breaks 不平", result.breaks, console)
+    verdict = "[green]the books agree 平[/]" if result.agreed else f"[red]{len(result.breaks)} breaks 不平[/]"
+    console.print(f"{result.deals:,} transactions, {result.reversed:,} reversed: {verdict}")
+
+
+def _list(title: str, items: list[Break], console: Console) -> None:
+    if not items:
+        return
+    grid = Grid(title=f"{len(items)} {title}", title_justify="left")
+    for column in ("book", "key", "RRN", "kind", "cause", "amount", "short 短款方"):
+        grid.add_column(column, overflow="fold")
+    for item in items[:SHOWN_MAX]:
+        grid.add_row(item.book, item.key, item.rrn, item.kind, item.cause, yuan(item.amount_minor), item.short)
+    if len(items) > SHOWN_MAX:
+        grid.add_row("", f"and {len(items) - SHOWN_MAX} more (--json has all)")
+    console.print(grid)
+
+
+def as_dict(result: Reconciliation) -> dict[str, Any]:
+    """For machines."""
+    return {
+        "agreed": result.agreed,
+        "transactions": result.deals,
+        "reversed": result.reversed,
+        "breaks": [item.as_dict() for item in result.breaks],
+        "suspicious": [item.as_dict() for item in result.suspicious],
+        "totals": [
+            {
+                "settlement_date": date,
+                "kind": kind,
+                "terminals": line.terminals,
+                "switch": line.switch,
+                "issuers": line.issuers,
+            }
+            for (date, kind), line in sorted(result.totals.items())
+        ],
+    }
+
+
+@clearing.command("reconcile")
+def reconcile_command(
+    journal: Annotated[Path, typer.Option(help="The switch's journal.")],
+    ledger: Annotated[list[Path], typer.Option(help="An issuers' ledger; once for each counterpart.")],
+    terminals: Annotated[Path | None, typer.Option(help="The terminals' own journals, where they can be had.")] = None,
+    json_to: Annotated[
+        str, typer.Option("--json", help="Write the result as JSON to this file, or - for stdout.")
+    ] = "",
+) -> None:
+    """Join terminals, switch and issuers key by key; list each break with its cause and who is short.
+
+    Exits 0 when the books agree, 1 when they do not.
+    """
+    result = reconcile_files(journal, ledger, terminals)
+    if json_to:
+        text = json.dumps(as_dict(result), ensure_ascii=False, indent=1)
+        if json_to == "-":
+            typer.echo(text)
+        else:
+            Path(json_to).write_text(text + "\n", encoding="utf-8")
+    if json_to != "-":
+        show(result, Console())
+    raise typer.Exit(0 if result.agreed else 1)
+
+
+def register(app: typer.Typer) -> None:
+    """Add `shoudan clearing`."""
+    app.add_typer(clearing, name="clearing")

@@ -1,0 +1,81 @@
+"""The command `shoudan`. Rooms above this one add their subcommands through entry points: no import goes upward."""
+
+import logging
+import sys
+from importlib.metadata import entry_points, version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from switch.app import clearing, kat, tools
+from switch.app.config import CentreConfig, ConfigError, SwitchConfig, read_config
+
+BAD_USAGE = 2
+
+app = typer.Typer(
+    name="shoudan",
+    help="Shoudan (收单): an acquiring switch and terminal-acceptance simulator. 收单交换与终端受理仿真。",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigPath = Annotated[Path, typer.Argument(help="TOML file; docs/configuration.md tells its keys.")]
+
+
+@app.callback(invoke_without_command=True)
+def main_options(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what the process does.")] = False,
+) -> None:
+    """Options before every command."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(message)s",
+        stream=sys.stderr,
+    )
+    if show_version:
+        typer.echo(f"shoudan {version('shoudan')}")
+        raise typer.Exit
+
+
+@app.command()
+def serve(config: ConfigPath) -> None:
+    """Run the acquiring switch (收单交换) until SIGTERM."""
+    from switch.app.serve import run_loop, serve_switch
+
+    checked = read_config(config, SwitchConfig)
+    raise typer.Exit(run_loop(serve_switch(checked, config.resolve().parent)))
+
+
+@app.command()
+def centre(config: ConfigPath) -> None:
+    """Run the other side: a network centre with issuers behind it, or the bank's own core (银联中心 / 核心)."""
+    from switch.app.serve import run_loop, serve_centre
+
+    checked = read_config(config, CentreConfig)
+    raise typer.Exit(run_loop(serve_centre(checked, config.resolve().parent)))
+
+
+tools.register(app)
+kat.register(app)
+clearing.register(app)
+
+
+def main() -> None:
+    """Entry point: rooms register their commands, then the command line is read. Errors are one line."""
+    for point in sorted(entry_points(group="shoudan.commands"), key=lambda p: p.name):
+        point.load()(app)
+    try:
+        app()
+    except ConfigError as error:
+        Console(stderr=True, highlight=False).print(f"shoudan: {error}", style="red", markup=False)
+        sys.exit(BAD_USAGE)
+
+
+if __name__ == "__main__":
+    main()

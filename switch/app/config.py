@@ -1,0 +1,123 @@
+"""Configuration: one TOML file a process, checked whole before anything starts. Paths are relative to the file.
+
+Only values are checked here; `compose` builds from them.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from switch.wire.errors import WireError
+from switch.wire.profile import NetworkProfile, PosProfile, Profile, load_profile
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used; the text names file, key and reason."""
+
+
+class _Section(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    pass
+
+
+class CounterpartConfig(_Section, frozen=True, kw_only=True):
+    """A network or core the switch dials. `own` marks the bank's own core."""
+
+    name: str
+    address: str
+    profile: str
+    own: bool = False
+
+
+class RoutesConfig(_Section, frozen=True, kw_only=True):
+    """BIN to counterpart; `default` takes all other cards."""
+
+    default: str = ""
+    bins: dict[str, str] = {}
+
+
+class SwitchConfig(_Section, frozen=True, kw_only=True):
+    """`shoudan serve`."""
+
+    listen: str
+    journal: Path
+    lmk: Path
+    keys: Path
+    terminals: Path
+    counterparts: list[CounterpartConfig]
+    profile: str = "unionpay-pos"
+    acquirer: str = "04384530"
+    routes: RoutesConfig = RoutesConfig()
+    control: Path | None = None
+    drain_s: float = 10.0
+
+
+class CentreConfig(_Section, frozen=True, kw_only=True):
+    """`shoudan centre`: a network centre with the issuers behind it, or (own = true) the bank's core."""
+
+    name: str
+    listen: str
+    ledger: Path
+    lmk: Path
+    keys: Path
+    seed: int
+    settlement_date: str
+    profile: str
+    institution: str = "00010000"
+    own: bool = False
+    cards_per_issuer: int = 20_000
+    rules: list[dict[str, Any]] = []
+    control: Path | None = None
+
+
+C = TypeVar("C", SwitchConfig, CentreConfig)
+
+
+def read_config(path: Path, kind: type[C]) -> C:
+    """Read and check a file; relative paths in it become absolute. Raises ConfigError."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    try:
+        config = msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    where = path.resolve().parent
+    places = {
+        name: where / value for name in kind.__struct_fields__ if isinstance(value := getattr(config, name), Path)
+    }
+    return msgspec.structs.replace(config, **places)
+
+
+def profile_for(name: str, beside: Path) -> Profile:
+    """A profile by name or by a path relative to `beside`. Raises ConfigError."""
+    try:
+        return load_profile(beside / name if (beside / name).is_file() else name)
+    except WireError as error:
+        raise ConfigError(str(error)) from None
+
+
+def pos_profile(name: str, beside: Path) -> PosProfile:
+    profile = profile_for(name, beside)
+    if not isinstance(profile, PosProfile):
+        raise ConfigError(f"profile {name}: a terminals' profile is needed, this one is for a network")
+    return profile
+
+
+def network_profile(name: str, beside: Path) -> NetworkProfile:
+    profile = profile_for(name, beside)
+    if not isinstance(profile, NetworkProfile):
+        raise ConfigError(f"profile {name}: a network's profile is needed, this one is for terminals")
+    return profile
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """ "127.0.0.1:7001" taken apart. Raises ConfigError."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ConfigError(f"address {address!r}: HOST:PORT is needed")
+    return host.strip("[]"), int(port)

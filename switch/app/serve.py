@@ -1,0 +1,159 @@
+"""Processes: a machine, its disk and its links on one uvloop, until told to stop."""
+
+import asyncio
+import logging
+import re
+import secrets
+import signal
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from uvloop._version import __version__ as uvloop_version
+
+from switch.app.compose import build_centre, build_engine
+from switch.app.config import CentreConfig, ConfigError, SwitchConfig, host_and_port
+from switch.app.control import Command, serve_control
+from switch.clearing.schema import ISSUER_TABLES, SWITCH_TABLES
+from switch.net.disk import Disk, StorageFailed, StoreInUse
+from switch.net.listen import dial, listen
+from switch.net.perform import Performer
+from switch.wire.profile import framing_of
+
+log = logging.getLogger("shoudan")
+
+STORAGE_FAILED = 4
+"""Exit code after a storage error: start again, the recovered journal decides."""
+
+UVLOOP_MIN = (0, 23)
+
+
+def run_loop(main: Coroutine[Any, Any, int]) -> int:
+    """Run a process on uvloop. Refuses versions that can hand one connection's bytes to another (uvloop issue 645)."""
+    version = tuple(int(part) for part in re.findall(r"\d+", uvloop_version)[:2])
+    if version < UVLOOP_MIN:
+        main.close()
+        raise ConfigError(f"uvloop {uvloop_version} is too old: pip install 'uvloop>=0.23.0'")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
+
+
+class _Life:
+    """When a process ends, and with which exit code."""
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+        self.code = 0
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.over.set)
+
+    def failed(self, error: Exception) -> None:
+        log.error("storage failed, stopping: %s", error)
+        self.code = STORAGE_FAILED
+        self.over.set()
+
+
+def open_disk(path: Path, tables: Any) -> Disk:
+    """The store, or ConfigError where another process holds it."""
+    try:
+        return Disk(path, tables)
+    except StoreInUse as error:
+        raise ConfigError(f"{error}; is another switch running on this journal?") from None
+
+
+async def serve_switch(config: SwitchConfig, beside: Path) -> int:
+    """The acquiring switch: recover, dial the counterparts, listen for terminals, serve until SIGTERM, drain."""
+    engine, pos = build_engine(config, beside, secrets.token_bytes)
+    life = _Life()
+    disk = open_disk(config.journal, SWITCH_TABLES)
+    loop = asyncio.get_running_loop()
+    performer = Performer(engine, disk, loop, life.failed)
+    performer.call(lambda now, out: engine.recover(disk.history(), now, out))
+    performer.flush()
+    lines = []
+    for section in config.counterparts:
+        counterpart = engine.office.counterparts[section.name]
+        host, port = host_and_port(section.address)
+        timers = counterpart.profile.timers
+        framing = framing_of(counterpart.profile)
+        lines.append(
+            loop.create_task(dial(performer, host, port, framing, section.name, timers.frame_s, timers.reconnect_s))
+        )
+    host, port = host_and_port(config.listen)
+    server = await listen(performer, host, port, framing_of(pos), pos.timers.frame_s)
+
+    def status(_: dict[str, Any]) -> dict[str, Any]:
+        return {
+            **engine.status(),
+            "connections": performer.connections,
+            "connections_refused": performer.connections_refused,
+            "commits": disk.commits,
+            "rows": disk.rows,
+        }
+
+    control = await _control(config.control, {"status": status})
+    log.info("switch listens on %s, journal at row %d", config.listen, disk.durable)
+    await life.over.wait()
+    server.close()
+    if control:
+        control.close()
+    if life.code == 0:
+        await _drain(lambda: sum(len(c.inflight) for c in engine.office.counterparts.values()), config.drain_s)
+        performer.flush()
+    for line in lines:
+        line.cancel()
+    performer.close_all()
+    return _finish(disk, life.code)
+
+
+async def serve_centre(config: CentreConfig, beside: Path) -> int:
+    """The other side: a network centre with issuers, or the bank's core."""
+    centre, profile = build_centre(config, beside, secrets.token_bytes)
+    life = _Life()
+    disk = open_disk(config.ledger, ISSUER_TABLES)
+    loop = asyncio.get_running_loop()
+    performer = Performer(centre, disk, loop, life.failed)
+    centre.recover(row for _, row in disk.history())
+    host, port = host_and_port(config.listen)
+    server = await listen(performer, host, port, framing_of(profile), profile.timers.frame_s, config.name)
+
+    def cutover(asked: dict[str, Any]) -> bool:
+        date, window_s = str(asked["date"]), float(asked.get("window_s", 1.0))
+        return bool(performer.call(lambda now, out: centre.cutover(date, window_s, now, out)))
+
+    def status(_: dict[str, Any]) -> dict[str, Any]:
+        return {**centre.statistics(), "settlement_date": centre.settlement_date, "commits": disk.commits}
+
+    control = await _control(config.control, {"status": status, "cutover": cutover, "check": lambda _: centre.check()})
+    log.info("%s listens on %s", config.name, config.listen)
+    await life.over.wait()
+    server.close()
+    if control:
+        control.close()
+    if life.code == 0:
+        performer.flush()
+    performer.close_all()
+    return _finish(disk, life.code)
+
+
+async def _control(path: Path | None, commands: dict[str, Command]) -> asyncio.Server | None:
+    return await serve_control(path, commands) if path else None
+
+
+async def _drain(outstanding: Callable[[], int], most_s: float) -> None:
+    """Let what is in flight finish, for a while."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + most_s
+    while outstanding() and loop.time() < end:  # noqa: ASYNC110 - a machine's state, not an event
+        await asyncio.sleep(0.05)
+
+
+def _finish(disk: Disk, code: int) -> int:
+    try:
+        disk.close()
+    except StorageFailed as error:
+        log.error("storage failed at the end: %s", error)
+        return STORAGE_FAILED
+    return code

@@ -1,0 +1,10 @@
+"""The tools for single messages: `shoudan decode` and `shoudan send`."""
+
+import typer
+
+from switch.app.decode import decode
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command("decode")(decode)

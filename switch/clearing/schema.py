@@ -1,0 +1,126 @@
+"""Tables of the durable books, as data: the switch's journal, the issuers' ledger, the terminals' journals.
+
+Every table starts with `number`, the machine's running count of posts: one sequence over all its tables, so the order
+of everything that happened can be read back. Amounts are ints in minor units, times epoch milliseconds, dates MMDD.
+A PAN stands only sealed (under the HSM's storage key), truncated, or as a keyed hash.
+"""
+
+from typing import Final, NamedTuple
+
+
+class Table(NamedTuple):
+    """A table's columns as (name, SQLite type); `indexes` are column lists worth an index for the views."""
+
+    name: str
+    columns: tuple[tuple[str, str], ...]
+    indexes: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.columns)
+
+    def create(self) -> str:
+        """CREATE TABLE and CREATE INDEX statements."""
+        body = ", ".join(
+            f"{name} {kind}{' PRIMARY KEY' if name == 'number' else ' NOT NULL'}" for name, kind in self.columns
+        )
+        statements = [f"CREATE TABLE IF NOT EXISTS {self.name} ({body}) STRICT"]
+        statements += [
+            f"CREATE INDEX IF NOT EXISTS {self.name}_{i} ON {self.name} ({columns})"
+            for i, columns in enumerate(self.indexes)
+        ]
+        return "; ".join(statements)
+
+    def insert(self) -> str:
+        """The INSERT statement, one `?` a column."""
+        marks = ", ".join("?" * len(self.columns))
+        return f"INSERT INTO {self.name} VALUES ({marks})"
+
+
+def _table(name: str, columns: str, *indexes: str) -> Table:
+    pairs = tuple(tuple(column.split(":")) for column in columns.split())
+    kinds = {"i": "INTEGER", "t": "TEXT", "b": "BLOB"}
+    return Table(name, tuple((column, kinds[kind]) for column, kind in pairs), indexes)
+
+
+JOURNAL: Final = _table(
+    "journal",
+    # one row per state change of a transaction key
+    "number:i at_ms:i state:t kind:t "
+    # the terminal's key
+    "mid:t tid:t batch:t stan:t "
+    # the link's key
+    "link:t net_mti:t net_time:t net_stan:t acquirer:t forwarder:t receiver:t "
+    "rrn:t amount:i currency:t entry_mode:t mcc:t on_us:i "
+    "response_code:t auth_code:t settlement_date:t reason:t "
+    # the earlier transaction of a void, refund or completion: its row's RRN
+    "original_rrn:t "
+    # the key under which a reversal or stored advice is sent, and sent again
+    "saf_time:t saf_stan:t "
+    "pan_sealed:b pan_masked:t pan_hash:t",
+    "mid, tid, batch, stan",
+    "net_time, net_stan",
+)
+"""The switch's book. `state` is one of STATES; the rows of one RRN are one transaction's life."""
+
+STATES: Final = (
+    "sent",  # durable before the request leaves for the other side
+    "answered",  # durable before an approval leaves for the terminal
+    "reversal_queued",  # durable before the switch gives up on the request
+    "reversal_acked",  # the other side took the reversal
+    "stored",  # an advice accepted for the other side, to be delivered until answered
+    "delivered",  # the stored advice was answered
+    "late",  # an answer after the switch had given up
+    "suspicious",  # to be settled by hand (差错): reversal refused, advice refused
+)
+
+TERMINAL: Final = _table(
+    "terminal",
+    "number:i at_ms:i event:t mid:t tid:t batch:t suite:t pik:b mak:b tdk:b",
+    "tid",
+)
+"""Sign-in, sign-off and batch changes of terminals; working keys only as sealed records of the HSM."""
+
+SETTLEMENT: Final = _table(
+    "settlement",
+    "number:i at_ms:i event:t mid:t tid:t batch:t debit_minor:i debit_count:i credit_minor:i credit_count:i "
+    "host_debit_minor:i host_debit_count:i host_credit_minor:i host_credit_count:i result:t",
+    "mid, tid, batch",
+)
+"""A terminal's totals beside the switch's own (0500), and what the batch upload showed (events `totals`, `end`)."""
+
+UPLOAD: Final = _table(
+    "upload",
+    "number:i at_ms:i mid:t tid:t batch:t stan:t amount:i result:t",
+    "mid, tid, batch",
+)
+"""Batch upload, item by item: matched, amount_differs, pos_only, host_only."""
+
+DAY: Final = _table("day", "number:i at_ms:i link:t event:t settlement_date:t")
+"""Cut-over as a counterpart announced it: event 201 (start) or 202 (end) with the new date."""
+
+LEDGER: Final = _table(
+    "ledger",
+    "number:i at_ms:i issuer:t kind:t effect:t mti:t net_time:t net_stan:t acquirer:t forwarder:t "
+    # the key of what a reversal or void undoes
+    "original_time:t original_stan:t "
+    "rrn:t mid:t tid:t mcc:t amount:i currency:t "
+    # what the entry moved: posted_minor > 0 the holder paid, < 0 the holder was paid; held_minor likewise for holds
+    "posted_minor:i held_minor:i "
+    "response_code:t auth_code:t settlement_date:t pan_masked:t pan_hash:t",
+    "net_time, net_stan",
+    "rrn",
+)
+"""The issuers' book: every answer they gave, with what it moved."""
+
+TERMINALS: Final = _table(
+    "terminals",
+    "number:i mid:t tid:t batch:t stan:t kind:t amount:i currency:t entry_mode:t pan_masked:t rrn:t auth_code:t "
+    "response_code:t settlement_date:t state:t reversal:t original_batch:t original_stan:t",
+    "mid, tid, batch, stan",
+)
+"""The terminals' own book. `state`: approved, declined, unknown; `reversal`: none, pending, done, refused."""
+
+SWITCH_TABLES: Final = (JOURNAL, TERMINAL, SETTLEMENT, UPLOAD, DAY)
+ISSUER_TABLES: Final = (LEDGER,)
+TERMINAL_TABLES: Final = (TERMINALS,)

@@ -1,0 +1,373 @@
+"""A software HSM: keys by label, each held only as cipher text under the local master key (LMK, 主密钥).
+
+What is kept of a key is a `KeyRecord`; label, usage and suite are bound to its cipher text, so a record moved to
+another label, or declared to be of another kind, does not open. Working with a key needs a cipher context, which is
+made from the record when first asked for and kept among a bounded number of others: tens of thousands of terminals
+share a few thousand contexts. Nothing here holds, shows, writes or pickles a clear key.
+
+A key serves one purpose. Key-encrypting keys `tmk` and `zmk`; PIN keys `pik` and `zpk`; MAC keys `mak` and `zak`;
+track keys `tdk`; `store` seals data, `hash` makes keyed hashes, `pvk` PIN references. One thread uses one Hsm.
+"""
+
+import hmac
+import json
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn, Self
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from switch.crypto import pinblock
+from switch.crypto.block import Transform, adjust_parity, ecb_decryptor, ecb_encryptor, kcv, suite_of
+from switch.crypto.errors import CryptoError, KcvMismatch, KeyBlockError, KeyNotFound, MacMismatch
+from switch.crypto.mac import ALGORITHMS, message_mac
+from switch.crypto.track import open_track
+
+NONCE = 12
+# Which keys may travel under which: a terminal's under its TMK, the network's under the ZMK.
+CARRIES = {"tmk": frozenset({"tmk", "pik", "mak", "tdk"}), "zmk": frozenset({"zmk", "zpk", "zak"})}
+USAGES = frozenset({*CARRIES["tmk"], *CARRIES["zmk"], "store", "hash", "pvk"})
+_PIN_KEYS = frozenset({"pik", "zpk"})
+_MAC_KEYS = frozenset({"mak", "zak"})
+
+
+class KeyRecord(NamedTuple):
+    """A key as it may be stored anywhere: `wrapped` is nonce, cipher text and tag under the LMK; `kcv` 4 bytes."""
+
+    label: str
+    usage: str
+    suite: str
+    wrapped: bytes
+    kcv: bytes
+
+
+class Exported(NamedTuple):
+    """A key on its way out: cipher text under a key-encrypting key (ECB), and its check value of 4 bytes."""
+
+    wrapped: bytes
+    kcv: bytes
+
+
+class _PinCipher(NamedTuple):
+    block: int
+    transform: Transform
+
+
+def _keyed_digest(key: bytes) -> Callable[[bytes], bytes]:
+    fresh = hmac.new(key, digestmod=sha256)
+
+    def digest(data: bytes) -> bytes:
+        running = fresh.copy()
+        running.update(data)
+        return running.digest()[:16]
+
+    return digest
+
+
+# What can be done with a key: the usages that allow it, and the maker of its context from suite and clear key.
+_PURPOSES: dict[str, tuple[frozenset[str], Callable[[str, bytes], Any]]] = {
+    "wrap": (frozenset(CARRIES), ecb_encryptor),
+    "unwrap": (frozenset(CARRIES), ecb_decryptor),
+    "seal PINs": (_PIN_KEYS, lambda suite, key: _PinCipher(suite_of(suite).block, ecb_encryptor(suite, key))),
+    "open PINs": (_PIN_KEYS, lambda suite, key: _PinCipher(suite_of(suite).block, ecb_decryptor(suite, key))),
+    "open tracks": (frozenset({"tdk"}), ecb_decryptor),
+    "seal": (frozenset({"store"}), lambda suite, key: AESGCM(key)),
+    "hash": (frozenset({"hash"}), lambda suite, key: _keyed_digest(key)),
+    "refer to PINs": (frozenset({"pvk"}), lambda suite, key: _keyed_digest(key)),
+    **{name: (_MAC_KEYS, partial(message_mac, name)) for name in ALGORITHMS},
+}
+
+
+def _binding(label: str, usage: str, suite: str) -> bytes:
+    return "\0".join(("shoudan key", label, usage, suite)).encode()
+
+
+class Hsm:
+    """Keys by label under one LMK of 32 bytes.
+
+    `entropy(n)` gives n random bytes, for keys and nonces; `contexts_max` bounds the ready contexts.
+    Errors: KeyNotFound, KcvMismatch, PinFormatError, KeyBlockError, and CryptoError for a key used for another purpose.
+    """
+
+    __slots__ = ("_contexts", "_contexts_max", "_entropy", "_lmk", "_records")
+
+    def __init__(self, lmk: bytes, entropy: Callable[[int], bytes], contexts_max: int = 8192) -> None:
+        if len(lmk) != 32:
+            raise CryptoError(f"a local master key has 32 bytes, not {len(lmk)}")
+        if contexts_max < 1:
+            raise CryptoError("an Hsm keeps one context at least")
+        self._lmk = AESGCM(lmk)
+        self._entropy = entropy
+        self._records: dict[str, KeyRecord] = {}
+        self._contexts: OrderedDict[tuple[str, str], Any] = OrderedDict()
+        self._contexts_max = contexts_max
+
+    def __repr__(self) -> str:
+        return f"Hsm({len(self._records)} keys)"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("an Hsm is not to be pickled or copied; store its records")
+
+    # Keys in and out
+
+    def generate(self, label: str, usage: str, suite: str, length: int = 16) -> None:
+        """A fresh random key (DES keys with odd parity and unlike halves); it replaces one of the same usage."""
+        if length not in suite_of(suite).lengths:
+            raise CryptoError(f"no {suite} key has {length} bytes")
+        key = self._entropy(length)
+        if suite == "3des":
+            key = adjust_parity(key)
+            while length > 8 and key[:8] == key[8:16]:
+                key = adjust_parity(self._entropy(length))
+        self._put(label, usage, suite, key)
+
+    def import_clear(self, label: str, usage: str, suite: str, *components: bytes) -> None:
+        """The key ceremony: the one door for clear values, of which the key is the exclusive-or.
+
+        Two or three components, each in one custodian's hands, for a TMK or ZMK; a single one for tests and tools.
+        """
+        if not components or len({len(component) for component in components}) != 1:
+            raise CryptoError("the components of a key are of one length")
+        value = 0
+        for component in components:
+            value ^= int.from_bytes(component, "big")
+        self._put(label, usage, suite, value.to_bytes(len(components[0]), "big"))
+
+    def import_key(
+        self, label: str, usage: str, suite: str, wrapped: bytes, under: str, kcv: bytes | None = None
+    ) -> None:
+        """Take in a key that arrived in ECB under the key-encrypting key `under`, of 8, 16 or 24 bytes.
+
+        A DES MAK of 8 bytes and 8 zero bytes, as DE62 carries it, is taken as single-length.
+        `kcv`: 3 to 8 leading bytes of the check value; KcvMismatch leaves the label as it was.
+        """
+        self._may_carry(under, usage)
+        if suite == "3des" and usage == "mak" and len(wrapped) == 16 and not any(wrapped[8:]):
+            wrapped = wrapped[:8]
+        self._put(label, usage, suite, self._context(under, "unwrap")(wrapped), kcv)
+
+    def export(self, label: str, under: str) -> Exported:
+        """The key in ECB under `under`, of its own length (a single-length MAK: 8 bytes), and its check value."""
+        record = self.record(label)
+        self._may_carry(under, record.usage)
+        return Exported(self._context(under, "wrap")(self._clear(record)), record.kcv)
+
+    def _may_carry(self, under: str, usage: str) -> None:
+        carrier = self.record(under).usage
+        if usage not in CARRIES.get(carrier, ()):
+            raise CryptoError(f"key {under!r} is a {carrier} and carries no {usage}")
+
+    def _put(self, label: str, usage: str, suite: str, key: bytes, sent: bytes | None = None) -> None:
+        if usage not in USAGES:
+            raise CryptoError(f"unknown key usage {usage!r}")
+        if not (label and label.isprintable() and len(label) <= 64):
+            raise CryptoError("a key label has 1 to 64 printable characters")
+        if usage == "store" and suite != "aes":
+            raise CryptoError("a store key is an aes key")
+        there = self._records.get(label)
+        if there is not None and there.usage != usage:
+            raise CryptoError(f"key {label!r} is a {there.usage}; forget it before it becomes a {usage}")
+        value = kcv(suite, key, 8)
+        if sent is not None and not (3 <= len(sent) <= 8 and hmac.compare_digest(value[: len(sent)], sent)):
+            raise KcvMismatch(label)
+        nonce = self._entropy(NONCE)
+        wrapped = nonce + self._lmk.encrypt(nonce, key, _binding(label, usage, suite))
+        self._keep(KeyRecord(label, usage, suite, wrapped, value[:4]))
+
+    # Records
+
+    def record(self, label: str) -> KeyRecord:
+        """What may be stored of a key; KeyNotFound."""
+        try:
+            return self._records[label]
+        except KeyError:
+            raise KeyNotFound(label) from None
+
+    def restore(self, record: Iterable[Any]) -> None:
+        """Take back a record (also as a plain tuple); KeyBlockError unless it opens as what it says under this LMK."""
+        fields = tuple(record)
+        if tuple(map(type, fields)) != (str, str, str, bytes, bytes):
+            raise KeyBlockError("a key record has a label, a usage and a suite as text, wrapped key and kcv as bytes")
+        taken = KeyRecord(*fields)
+        if taken.usage not in USAGES or kcv(taken.suite, self._clear(taken)) != taken.kcv:
+            raise KeyBlockError(f"record of key {taken.label!r} contradicts itself")
+        self._keep(taken)
+
+    def labels(self) -> Iterator[str]:
+        """All labels, in the order in which they came."""
+        return iter(tuple(self._records))
+
+    def kcv(self, label: str) -> bytes:
+        """The check value of a key, 4 bytes."""
+        return self.record(label).kcv
+
+    def copy(self, label: str, to: str) -> None:
+        """Keep a key under a second label too, as the one before it while a new key comes into force."""
+        record = self.record(label)
+        self._put(to, record.usage, record.suite, self._clear(record))
+
+    def forget(self, label: str) -> None:
+        """Drop a key; KeyNotFound."""
+        self.record(label)
+        del self._records[label]
+        self._drop_contexts(label)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all records as JSON lines (hex for bytes), whole or not at all, readable by the owner only."""
+        target = Path(path)
+        unfinished = target.with_name(target.name + ".new")
+        lines = (
+            json.dumps({**record._asdict(), "wrapped": record.wrapped.hex(), "kcv": record.kcv.hex()})
+            for record in self._records.values()
+        )
+        with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.writelines(line + "\n" for line in lines)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(target)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        lmk: bytes,
+        entropy: Callable[[int], bytes],
+        contexts_max: int = 8192,
+    ) -> Self:
+        """An Hsm with the records of a saved file; KeyBlockError with the line for another LMK or a damaged file."""
+        hsm = cls(lmk, entropy, contexts_max)
+        with open(path, encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    row = json.loads(line)
+                    wrapped, check = bytes.fromhex(row["wrapped"]), bytes.fromhex(row["kcv"])
+                    hsm.restore((row["label"], row["usage"], row["suite"], wrapped, check))
+                except KeyBlockError as error:
+                    raise KeyBlockError(f"line {number} of the key file: {error}") from None
+                except (ValueError, KeyError, TypeError):
+                    raise KeyBlockError(f"line {number} of the key file is not a key record") from None
+        return hsm
+
+    def __contains__(self, label: str) -> bool:
+        return label in self._records
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def _keep(self, record: KeyRecord) -> None:
+        self._records[record.label] = record
+        self._drop_contexts(record.label)
+
+    def _drop_contexts(self, label: str) -> None:
+        for purpose in _PURPOSES:
+            self._contexts.pop((label, purpose), None)
+
+    def _clear(self, record: KeyRecord) -> bytes:
+        nonce, sealed = record.wrapped[:NONCE], record.wrapped[NONCE:]
+        try:
+            return self._lmk.decrypt(nonce, sealed, _binding(record.label, record.usage, record.suite))
+        except (InvalidTag, ValueError):
+            raise KeyBlockError(f"key {record.label!r} does not open under this local master key") from None
+
+    def _context(self, label: str, purpose: str) -> Any:
+        """The ready context of a key for one purpose: 0.2 us when it is at hand, 6 to 15 us when it is made."""
+        where = (label, purpose)
+        contexts = self._contexts
+        context = contexts.get(where)
+        if context is not None:
+            contexts.move_to_end(where)
+            return context
+        record = self.record(label)
+        usages, make = _PURPOSES[purpose]
+        if record.usage not in usages:
+            raise CryptoError(f"key {label!r} is a {record.usage}, not one to {purpose} with")
+        context = make(record.suite, self._clear(record))
+        contexts[where] = context
+        if len(contexts) > self._contexts_max:
+            contexts.popitem(last=False)
+        return context
+
+    # Work with keys
+
+    def mac(self, label: str, algorithm: str, data: bytes) -> bytes:
+        """The 8 ASCII characters of DE64 (`cup-ecb`) or DE128 (`x9.9`, `x9.19`, `sm4-cbc`, `network`) over `data`."""
+        if algorithm not in ALGORITHMS:
+            raise CryptoError(f"unknown MAC algorithm {algorithm!r}")
+        mac: bytes = self._context(label, algorithm)(data)
+        return mac
+
+    def verify_mac(self, label: str, algorithm: str, data: bytes, mac: bytes) -> bool:
+        """Whether `mac` is ours, compared in constant time."""
+        return hmac.compare_digest(self.mac(label, algorithm, data), mac)
+
+    def check_mac(self, label: str, algorithm: str, data: bytes, mac: bytes) -> None:
+        """`verify_mac` for those who would rather have MacMismatch."""
+        if not self.verify_mac(label, algorithm, data, mac):
+            raise MacMismatch("MAC does not match")
+
+    def translate_pin(
+        self, from_label: str, from_format: str, to_label: str, to_format: str, pan: str, block: bytes
+    ) -> bytes:
+        """The PIN block again, under another key and in another format, of the same PAN.
+
+        A block that holds the PAN is not turned into one without it (ISO 9564-1): such blocks of many cards could be
+        compared. PinFormatError where the deciphered block is not of its format; then 99 is the answer.
+        """
+        if pinblock.format_of(from_format).with_pan and not pinblock.format_of(to_format).with_pan:
+            raise CryptoError(f"no translation from {from_format} to {to_format}: the PAN would be lost")
+        pin = self._open_pin(from_label, from_format, pan, block)
+        clear = pinblock.encode(to_format, pin, pan)
+        return self._pin_cipher(to_label, "seal PINs", to_format)(clear)
+
+    def _pin_cipher(self, label: str, purpose: str, fmt: str) -> Transform:
+        cipher: _PinCipher = self._context(label, purpose)
+        if cipher.block != pinblock.format_of(fmt).size:
+            raise CryptoError(f"key {label!r} has blocks of {cipher.block} bytes, format {fmt} has others")
+        return cipher.transform
+
+    def _open_pin(self, label: str, fmt: str, pan: str, block: bytes) -> str:
+        decrypt = self._pin_cipher(label, "open PINs", fmt)
+        if len(block) != pinblock.format_of(fmt).size:
+            raise pinblock.wrong_size(fmt, block)
+        return pinblock.decode(fmt, decrypt(block), pan)
+
+    def pin_reference(self, label: str, pan: str, pin: str) -> bytes:
+        """What an issuer keeps instead of a PIN: 16 bytes, a digest of PAN and PIN under the pvk `label`."""
+        pinblock.encode("plain", pin)
+        reference: bytes = self._context(label, "refer to PINs")(f"{pan}:{pin}".encode())
+        return reference
+
+    def pin_matches(self, label: str, fmt: str, pan: str, block: bytes, reference: bytes, pvk: str = "pvk") -> bool:
+        """Whether the PIN in `block`, under PIN key `label`, is the one `reference` was made of under the key `pvk`."""
+        pin = self._open_pin(label, fmt, pan, block)
+        return hmac.compare_digest(self.pin_reference(pvk, pan, pin), reference)
+
+    def decrypt_track(self, label: str, track: str) -> str:
+        """The clear track of DE35 or DE36 under a tdk; TrackFormatError."""
+        suite = self.record(label).suite
+        return open_track(self._context(label, "open tracks"), suite_of(suite).block, track)
+
+    def seal(self, label: str, clear: bytes, aad: bytes) -> bytes:
+        """Data for storage: nonce, AES-GCM cipher text and tag under a store key, with `aad` bound to it."""
+        nonce = self._entropy(NONCE)
+        sealed: bytes = self._context(label, "seal").encrypt(nonce, clear, aad)
+        return nonce + sealed
+
+    def open(self, label: str, sealed: bytes, aad: bytes) -> bytes:
+        """What `seal` took; CryptoError for another key, another `aad`, or changed bytes."""
+        context = self._context(label, "seal")
+        try:
+            clear: bytes = context.decrypt(sealed[:NONCE], sealed[NONCE:], aad)
+        except (InvalidTag, ValueError):
+            raise CryptoError(f"sealed data does not open under key {label!r}") from None
+        return clear
+
+    def keyed_hash(self, label: str, data: bytes) -> bytes:
+        """16 bytes of HMAC-SHA256 under a hash key: equal for equal data, telling nothing else."""
+        digest: bytes = self._context(label, "hash")(data)
+        return digest

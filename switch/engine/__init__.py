@@ -1,0 +1,1 @@
+"""The switch itself, sans-IO: one desk per message class."""

@@ -1,0 +1,293 @@
+"""The desk for 01x0 and 02x0: a terminal's financial request, the other side's answer, or none.
+
+The way of one authorization: `on_request` admits, routes, numbers, remembers and sends it (once its *sent* row is
+durable); `on_reply` matches the answer and passes it on (an approval once its *answered* row is durable);
+`on_timeout` gives up, and reverses what may have happened.
+"""
+
+from typing import Any
+
+from switch.engine import admit
+from switch.engine.books import Exchange, Terminal
+from switch.engine.counterpart import Counterpart
+from switch.engine.office import Office
+from switch.engine.original import find_original
+from switch.engine.outward import PinUnusable, request_fields
+from switch.engine.reverse import ReverseDesk
+from switch.machine import Link, Now, Out
+from switch.wire.codes import RESPONSE_CODES
+from switch.wire.errors import WireError
+from switch.wire.framing import Frame
+from switch.wire.message import Message
+from switch.wire.transactions import APPROVED, BY_KEY, Transaction
+
+PIN_UNUSABLE, NO_ROUTE, SYSTEM_MALFUNCTION, BATCH_FULL = "99", "15", "96", "95"
+
+
+class AuthorizeDesk:
+    """Financial requests and their answers."""
+
+    def __init__(self, office: Office, reverse: ReverseDesk) -> None:
+        self._office = office
+        self._reverse = reverse
+
+    # a terminal asks
+
+    def on_request(self, link: Link, frame: Frame, message: Message, now: Now, out: Out) -> None:
+        """Admit a terminal's request and send it on, or refuse it."""
+        office, fields = self._office, message.fields
+        row = BY_KEY.get((message.mti, fields.get(3, ""), fields.get(25, ""), fields.get(60, "")[:2]))
+        terminal, code = admit.known(office, message)
+        if row is None:
+            code = code or (admit.INVALID_TRANSACTION if {3, 25, 60} <= fields.keys() else admit.FORMAT_ERROR)
+        elif not code:
+            code = admit.whole(message, row.mandatory) or admit.names_card(fields)
+        if not code and terminal is not None:
+            code = admit.real(office, message, terminal) or admit.in_batch(message, terminal)
+        if code or terminal is None or row is None:
+            self._refuse(link, frame, message, row, code, now, out)
+            return
+        key = (terminal.tid, terminal.batch_text, fields[11])
+        earlier = office.books.exchanges.get(key)
+        if earlier is not None:
+            self._repeated(link, frame, message, earlier, row, terminal, now, out)
+            return
+        exchange = self._open(link, frame, message, row, terminal, now)
+        pan = self._pan(fields, terminal)
+        if pan is None:
+            self._decline(exchange, admit.INVALID_CARD, now, out)
+            return
+        office.seal_card(exchange, pan)
+        code = self._object(exchange, terminal, key)
+        if code:
+            self._decline(exchange, code, now, out)
+            return
+        self._send(exchange, terminal, pan, now, out)
+
+    def _open(
+        self, link: Link, frame: Frame, message: Message, row: Transaction, terminal: Terminal, now: Now
+    ) -> Exchange:
+        office, fields = self._office, message.fields
+        exchange = Exchange(row.name, terminal.mid, terminal.tid, terminal.batch_text, fields[11])
+        exchange.rrn = office.books.next_rrn(office.local(now)[2])
+        exchange.amount = int(fields.get(4, "0"))
+        exchange.currency = fields[49]
+        exchange.entry_mode = fields[22]
+        exchange.psn = fields.get(23, "")
+        exchange.mcc = terminal.mcc
+        exchange.link, exchange.frame, exchange.request = link, frame, fields
+        exchange.started = now.mono
+        office.books.add(exchange)
+        return exchange
+
+    def _pan(self, fields: dict[int, Any], terminal: Terminal) -> str | None:
+        """The PAN of DE2 or track 2 (deciphered in place where DE53 says so); None where neither yields one."""
+        track = fields.get(35)
+        if track is not None and fields.get(53, "000")[2] == "1":
+            try:
+                track = fields[35] = self._office.hsm.decrypt_track(f"tdk/{terminal.tid}", track)
+            except (ValueError, KeyError):
+                return None
+        pan: str = fields.get(2) or (track or "").replace("=", "D").partition("D")[0]
+        return pan if 13 <= len(pan) <= 19 and pan.isdigit() else None
+
+    def _object(self, exchange: Exchange, terminal: Terminal, key: tuple[str, str, str]) -> str:
+        """What the switch itself has against an authentic request, as a response code."""
+        office, row = self._office, exchange.row
+        if key in office.books.unknown_reversals:
+            return admit.INVALID_TRANSACTION  # its reversal came first
+        if row.amount and exchange.amount == 0:
+            return admit.INVALID_AMOUNT
+        if row.sign and office.books.batch_full(terminal.tid, exchange.batch):
+            return BATCH_FULL
+        if row.original:
+            exchange.original, code = find_original(office.books, exchange, exchange.request or {})
+            return code
+        return ""
+
+    def _send(self, exchange: Exchange, terminal: Terminal, pan: str, now: Now, out: Out) -> None:
+        office = self._office
+        name = office.routes.of(pan)
+        counterpart = office.counterpart(name)
+        if counterpart is None:
+            self._decline(exchange, NO_ROUTE, now, out)
+            return
+        exchange.counterpart = name
+        exchange.on_us = counterpart.own
+        exchange.acquirer = counterpart.profile.acquirer
+        exchange.forwarder = counterpart.profile.forwarder
+        exchange.net_time, exchange.net_stan = counterpart.number(now)
+        advice = exchange.row.mti == "0220"
+        if not counterpart.ready:
+            if advice:
+                self._store(exchange, now, out)
+            else:
+                self._decline(exchange, counterpart.profile.codes.link_down, now, out)
+            return
+        try:
+            fields = request_fields(office, counterpart, exchange, terminal, pan, now)
+        except PinUnusable:
+            self._decline(exchange, PIN_UNUSABLE, now, out)
+            return
+        counterpart.inflight.add(exchange, now.mono, out)
+        number = office.journal(exchange, "sent", now, out)
+        try:
+            counterpart.send(exchange.row.network_mti, fields, out, after=number)
+        except WireError:
+            # a field of the terminal's that the network's dialect cannot carry: nothing has left, nothing to reverse
+            counterpart.inflight.take(exchange.net_key)
+            self._decline(exchange, admit.FORMAT_ERROR, now, out)
+
+    def _repeated(
+        self,
+        link: Link,
+        frame: Frame,
+        message: Message,
+        earlier: Exchange,
+        row: Transaction,
+        terminal: Terminal,
+        now: Now,
+        out: Out,
+    ) -> None:
+        """The same STAN again: an advice gets its first answer again, a request 94."""
+        office = self._office
+        same = earlier.kind == row.name and earlier.amount == int(message.fields.get(4, "0"))
+        if row.mti == "0220" and same:
+            if earlier.request is not None:
+                earlier.link, earlier.frame = link, frame  # still on its way: the answer goes to the newer connection
+            else:
+                extra = self._extra(earlier, {})
+                office.answer(
+                    link, frame, message.mti, message.fields, earlier.response_code, now, out, extra, terminal=terminal
+                )
+            return
+        office.statistics.duplicates += 1
+        self._refuse(link, frame, message, row, admit.DUPLICATE, now, out)
+
+    def _refuse(
+        self, link: Link, frame: Frame, message: Message, row: Transaction | None, code: str, now: Now, out: Out
+    ) -> None:
+        """Answer a request that never became an exchange."""
+        self._office.statistics.refused += 1
+        self._office.statistics.answered(row.name if row else "unknown", code, False)
+        self._office.answer(link, frame, message.mti, message.fields, code, now, out)
+
+    def _decline(self, exchange: Exchange, code: str, now: Now, out: Out) -> None:
+        """Answer an exchange that does not leave the switch."""
+        exchange.response_code = code
+        self._office.journal(exchange, "refused", now, out)
+        self._close(exchange, {}, now, out, 0)
+
+    def _store(self, exchange: Exchange, now: Now, out: Out) -> None:
+        """Accept an advice on the other side's behalf; it is delivered from the store until answered."""
+        exchange.response_code = "00"
+        number = self._office.journal(exchange, "stored", now, out, saf_key=exchange.net_key)
+        self._office.books.settle_answer(exchange)
+        self._reverse.saf.add(exchange, "advice", exchange.net_key, now, out, after=number)
+        self._office.statistics.advices_stored += 1
+        self._close(exchange, {}, now, out, number)
+
+    # the other side answers
+
+    def on_reply(self, counterpart: Counterpart, message: Message, now: Now, out: Out) -> None:
+        """Match an answer, check it, and pass it to the terminal that waits."""
+        office = self._office
+        fields = message.fields
+        key = (fields.get(7, ""), fields.get(11, ""))
+        if not counterpart.mac_holds(message):
+            office.statistics.mac_failures += 1
+            return  # no better than silence: the deadline decides
+        exchange = counterpart.inflight.take(key)
+        if exchange is None:
+            self._late(counterpart, key, fields, now, out)
+            return
+        code = fields.get(39, SYSTEM_MALFUNCTION)
+        if not self._echoes(exchange, fields):
+            self._give_up(counterpart, exchange, "mismatch", now, out)
+            return
+        exchange.response_code = counterpart.profile.response_map.get(code, code)
+        if exchange.response_code not in RESPONSE_CODES:
+            office.statistics.unmatched += 1
+        exchange.auth_code = fields.get(38, "")
+        exchange.settlement_date = fields.get(15, "")
+        exchange.receiver = fields.get(100, "")
+        number = office.journal(exchange, "answered", now, out)
+        office.books.settle_answer(exchange)
+        link = exchange.link
+        approved = exchange.approved
+        undeliverable = link is None or link.closed
+        self._close(exchange, fields, now, out, number if approved else 0)
+        if approved and undeliverable and exchange.row.reversible:
+            self._reverse.queue(exchange, "undeliverable", now, out)
+
+    def _echoes(self, exchange: Exchange, fields: dict[int, Any]) -> bool:
+        """Whether an answer repeats what it answers: terminal, merchant, amount, RRN."""
+        if fields.get(41) != exchange.tid or fields.get(42) != exchange.mid:
+            return False
+        if exchange.row.amount and int(fields.get(4, "0")) != exchange.amount and fields.get(39) != "10":
+            return False
+        return bool(fields.get(37, exchange.rrn) == exchange.rrn)
+
+    def _late(self, counterpart: Counterpart, key: tuple[str, str], fields: dict[int, Any], now: Now, out: Out) -> None:
+        """An answer nobody waits for: never to the terminal, always into the journal."""
+        office = self._office
+        if self._reverse.saf.answered(counterpart, key, fields, now, out):
+            return
+        exchange = counterpart.inflight.late(key)
+        if exchange is None:
+            office.statistics.unmatched += 1
+            return
+        office.statistics.late += 1
+        code = fields.get(39, "")
+        if code in APPROVED:
+            office.statistics.late_approvals += 1
+        exchange.settlement_date = exchange.settlement_date or fields.get(15, "")
+        office.journal(exchange, "late", now, out, reason=code)
+
+    def _close(self, exchange: Exchange, reply: dict[int, Any], now: Now, out: Out, after: int) -> None:
+        """Answer the terminal and let go of all that was kept for the answer."""
+        office = self._office
+        link, frame, request = exchange.link, exchange.frame, exchange.request
+        exchange.link = exchange.frame = exchange.request = None
+        office.statistics.answered(exchange.kind, exchange.response_code, exchange.approved)
+        if link is None or frame is None or request is None:
+            return
+        terminal = office.books.terminals.get(exchange.tid)
+        extra = self._extra(exchange, reply)
+        office.answer(link, frame, exchange.row.mti, request, exchange.response_code, now, out, extra, after, terminal)
+
+    def _extra(self, exchange: Exchange, reply: dict[int, Any]) -> dict[int, Any]:
+        """Fields of the terminal's reply that the request did not have."""
+        extra: dict[int, Any] = {37: exchange.rrn, 63: f"{self._office.pos.scheme:3.3}".encode()}
+        if exchange.settlement_date:
+            extra[15] = exchange.settlement_date
+        if exchange.auth_code:
+            extra[38] = exchange.auth_code
+        if exchange.receiver:
+            extra[44] = f"{exchange.receiver:<11.11}{exchange.acquirer:<11.11}"
+        if 54 in reply:
+            extra[54] = reply[54][:20]
+        if 55 in reply:
+            extra[55] = reply[55]
+        return extra
+
+    # nobody answers
+
+    def on_timeout(self, counterpart: Counterpart, exchange: Exchange, now: Now, out: Out) -> None:
+        """The patience of a request has ended."""
+        self._office.statistics.timeouts += 1
+        self._give_up(counterpart, exchange, "timeout", now, out)
+
+    def _give_up(self, counterpart: Counterpart, exchange: Exchange, reason: str, now: Now, out: Out) -> None:
+        """No usable answer: an advice is stored and repeated, anything that moves money is reversed."""
+        counterpart.inflight.give_up(exchange)
+        row = exchange.row
+        if row.mti == "0220":
+            self._store(exchange, now, out)
+            return
+        exchange.response_code = counterpart.profile.codes.no_reply
+        if row.reversible:
+            number = self._reverse.queue(exchange, reason, now, out)
+        else:
+            number = self._office.journal(exchange, "answered", now, out, reason)
+        self._close(exchange, {}, now, out, number)

@@ -1,0 +1,192 @@
+"""What the switch remembers: exchanges by every key they are asked for, terminals and their batches, numbers.
+
+All of it is rebuilt from the journal's rows after a restart; nothing here is written anywhere itself.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from switch.machine import Link
+from switch.wire.framing import Frame
+from switch.wire.transactions import APPROVED, BATCH_ITEMS_MAX, BY_NAME, Transaction
+
+STAN_MAX: Final = 999_999
+
+
+class Exchange:
+    """One transaction's life, from the terminal's request to its end; the record every desk hands on.
+
+    The PAN stands here only sealed under the HSM's storage key, truncated and as a keyed hash. `link`, `frame` and
+    `request` (the terminal's fields) are kept only while an answer is owed. `reversal` is "", "queued", "acked" or
+    "suspicious".
+    """
+
+    __slots__ = (
+        "acquirer", "amount", "auth_code", "batch", "counterpart", "currency", "deadline", "entry_mode", "forwarder",
+        "frame", "kind", "link", "mcc", "mid", "net_stan", "net_time", "on_us", "original", "pan_hash", "pan_masked",
+        "pan_sealed", "psn", "receiver", "refunded", "request", "response_code", "reversal", "rrn", "settlement_date",
+        "stan", "started", "state", "tid", "undone",
+    )  # fmt: skip
+
+    def __init__(self, kind: str, mid: str, tid: str, batch: str, stan: str) -> None:
+        self.kind = kind
+        self.mid = mid
+        self.tid = tid
+        self.batch = batch
+        self.stan = stan
+        self.amount = 0
+        self.currency = "156"
+        self.entry_mode = ""
+        self.mcc = ""
+        self.on_us = False
+        self.counterpart = ""
+        self.net_time = ""
+        self.net_stan = ""
+        self.acquirer = ""
+        self.forwarder = ""
+        self.receiver = ""
+        self.rrn = ""
+        self.response_code = ""
+        self.auth_code = ""
+        self.settlement_date = ""
+        self.pan_sealed = b""
+        self.pan_masked = ""
+        self.pan_hash = ""
+        self.psn = ""
+        self.state = "sent"
+        self.reversal = ""
+        self.undone = False
+        self.refunded = 0
+        self.original: Exchange | None = None
+        self.link: Link | None = None
+        self.frame: Frame | None = None
+        self.request: dict[int, Any] | None = None
+        self.deadline = 0.0
+        self.started = 0.0
+
+    @property
+    def row(self) -> Transaction:
+        return BY_NAME[self.kind]
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """The terminal's key (a terminal belongs to one merchant, so DE42 adds nothing once it is admitted)."""
+        return self.tid, self.batch, self.stan
+
+    @property
+    def net_key(self) -> tuple[str, str]:
+        """The link's key: DE7 and DE11; DE32 and DE33 are the link's own institution."""
+        return self.net_time, self.net_stan
+
+    @property
+    def approved(self) -> bool:
+        return self.response_code in APPROVED
+
+    @property
+    def counts(self) -> bool:
+        """Whether it stands in the terminal's batch: approved and not reversed."""
+        return self.approved and not self.reversal
+
+    def __repr__(self) -> str:
+        return f"Exchange({self.kind} {self.tid}/{self.batch}/{self.stan} {self.state} {self.response_code})"
+
+
+class Terminal:
+    """A terminal as the host knows it. `status` is "active" or "closed"; `batch` is the open one."""
+
+    __slots__ = ("batch", "mcc", "merchant_name", "mid", "signed_in", "status", "suite", "tid", "uploaded")
+
+    def __init__(self, tid: str, mid: str, mcc: str, merchant_name: str, suite: str, status: str = "active") -> None:
+        self.tid = tid
+        self.mid = mid
+        self.mcc = mcc
+        self.merchant_name = merchant_name
+        self.suite = suite
+        self.status = status
+        self.batch = 1
+        self.signed_in = False
+        self.uploaded: dict[str, int] = {}
+
+    @property
+    def batch_text(self) -> str:
+        return f"{self.batch:06d}"
+
+    def next_batch(self) -> None:
+        """Close the open batch; the terminal learns the new one when it signs in."""
+        self.batch = self.batch % STAN_MAX + 1
+        self.signed_in = False
+        self.uploaded = {}
+
+
+class Books:
+    """Exchanges and terminals, with the numbers the switch gives out (RRN, row numbers)."""
+
+    def __init__(self, terminals: Iterable[Terminal]) -> None:
+        self.terminals = {terminal.tid: terminal for terminal in terminals}
+        self.merchants = {terminal.mid for terminal in self.terminals.values()}
+        self.exchanges: dict[tuple[str, str, str], Exchange] = {}
+        self.by_rrn: dict[str, Exchange] = {}
+        self.by_auth: dict[tuple[str, str], Exchange] = {}
+        self.batches: dict[tuple[str, str], list[Exchange]] = {}
+        self.unknown_reversals: set[tuple[str, str, str]] = set()
+        self.rrn_last = 0
+        self.row_last = 0
+
+    def next_rrn(self, day_of_year: int) -> str:
+        """DE37: day of the year (3) and a running count (9)."""
+        self.rrn_last += 1
+        return f"{day_of_year:03d}{self.rrn_last:09d}"
+
+    def next_row(self) -> int:
+        self.row_last += 1
+        return self.row_last
+
+    def add(self, exchange: Exchange) -> None:
+        self.exchanges[exchange.key] = exchange
+        self.by_rrn[exchange.rrn] = exchange
+
+    def settle_answer(self, exchange: Exchange) -> None:
+        """File an exchange whose answer is known where later ones look for it, and apply what it undoes."""
+        if not exchange.approved:
+            return
+        row = exchange.row
+        if row.sign:
+            self.batches.setdefault((exchange.tid, exchange.batch), []).append(exchange)
+        if exchange.kind == "preauth":
+            self.by_auth[exchange.auth_code, exchange.pan_hash] = exchange
+        original = exchange.original
+        if original is None:
+            return
+        if exchange.kind == "refund":
+            original.refunded += exchange.amount
+        else:
+            original.undone = True
+        if exchange.kind == "completion_void" and original.original is not None:
+            original.original.undone = False  # the pre-authorization stands again
+
+    def unsettle(self, exchange: Exchange) -> None:
+        """Take back what `settle_answer` did, when the exchange itself is reversed."""
+        original = exchange.original
+        if original is None or not exchange.approved:
+            return
+        if exchange.kind == "refund":
+            original.refunded -= exchange.amount
+        else:
+            original.undone = False
+        if exchange.kind == "completion_void" and original.original is not None:
+            original.original.undone = True
+
+    def totals(self, tid: str, batch: str) -> tuple[int, int, int, int]:
+        """(debit minor, debit count, credit minor, credit count) of a batch: what counts, by the rows' sign."""
+        debit = debits = credit = credits_ = 0
+        for exchange in self.batches.get((tid, batch), ()):
+            if not exchange.counts:
+                continue
+            if exchange.row.sign > 0:
+                debit, debits = debit + exchange.amount, debits + 1
+            else:
+                credit, credits_ = credit + exchange.amount, credits_ + 1
+        return debit, debits, credit, credits_
+
+    def batch_full(self, tid: str, batch: str) -> bool:
+        return len(self.batches.get((tid, batch), ())) >= BATCH_ITEMS_MAX

@@ -1,0 +1,112 @@
+"""One counterpart of the switch, a network or the bank's own core: its line, its keys, its numbers."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from switch.crypto.hsm import Hsm
+from switch.engine.books import STAN_MAX
+from switch.engine.inflight import Inflight
+from switch.machine import Link, Now, Out, Send
+from switch.wire.codec import Codec
+from switch.wire.dialects import NETWORK
+from switch.wire.framing import Frame, NetworkHeader
+from switch.wire.mab import network_mab
+from switch.wire.message import Message
+from switch.wire.profile import NetworkProfile
+
+BEIJING_S = 8 * 3600
+_CODEC = Codec(NETWORK)
+
+
+def wire_time(wall: float) -> str:
+    """DE7, MMDDhhmmss in Beijing time, of wall seconds since the epoch."""
+    return time.strftime("%m%d%H%M%S", time.gmtime(wall + BEIJING_S))
+
+
+class Counterpart:
+    """State of one link, as the engine sees it. `ready` means signed on and in possession of working keys."""
+
+    def __init__(self, name: str, profile: NetworkProfile, hsm: Hsm, own: bool = False) -> None:
+        self.name = name
+        self.profile = profile
+        self.own = own
+        self.inflight = Inflight(profile.timers.reply_s)
+        self.link: Link | None = None
+        self.signed_on = False
+        self.settlement_date = ""
+        self.cutting_over = False
+        self.stan_last = 0
+        self.managing: dict[tuple[str, str], str] = {}
+        self.line_test_at = 0.0
+        self._hsm = hsm
+        self._second = 0
+        self._second_text = ""
+
+    @property
+    def zpk(self) -> str:
+        return f"zpk/{self.name}"
+
+    @property
+    def zak(self) -> str:
+        return f"zak/{self.name}"
+
+    @property
+    def zmk(self) -> str:
+        return f"zmk/{self.name}"
+
+    @property
+    def ready(self) -> bool:
+        return self.signed_on and self.link is not None and self.zpk in self._hsm and self.zak in self._hsm
+
+    def number(self, now: Now) -> tuple[str, str]:
+        """A new key on this link: DE7 and DE11. The STAN wraps after a million; DE7 tells the rounds apart."""
+        second = int(now.wall)
+        if second != self._second:
+            self._second, self._second_text = second, wire_time(second)
+        self.stan_last = self.stan_last % STAN_MAX + 1
+        return self._second_text, f"{self.stan_last:06d}"
+
+    def send(self, mti: str, fields: dict[int, Any], out: Out, after: int = 0, mac: bool = True) -> None:
+        """Finish a message (MAC, header) and send it over the line, if there is one."""
+        link = self.link
+        if link is None:
+            return
+        if mac:
+            fields[128] = self.mac(mti, fields)
+        body = _CODEC.encode(mti, fields)
+        out.append(Send(link, body, self.header(len(body)), b"", after))
+
+    def header(self, body_length: int) -> bytes:
+        section = self.profile.header
+        if not self.profile.framing.header:
+            return b""
+        header = NetworkHeader(version=section.version, destination=section.destination, source=section.source)
+        return header.build(body_length)
+
+    def mac(self, mti: str, fields: Mapping[int, Any], key_reset: bool = False) -> str:
+        data = network_mab(mti, fields, key_reset=key_reset)
+        return self._hsm.mac(self.zak, self.profile.keys.mac, data).decode()
+
+    def mac_holds(self, message: Message) -> bool:
+        """Whether DE128 is right under the key in force, or under the one before it while both are known."""
+        mac = message.fields.get(128)
+        if mac is None or self.zak not in self._hsm:
+            return False
+        data = network_mab(message.mti, message.fields)
+        algorithm = self.profile.keys.mac
+        if self._hsm.verify_mac(self.zak, algorithm, data, mac.encode("latin-1")):
+            return True
+        before = f"{self.zak}/old"
+        return before in self._hsm and self._hsm.verify_mac(before, algorithm, data, mac.encode("latin-1"))
+
+    def read(self, frame: Frame) -> tuple[Message, str]:
+        """A frame's message and the header's reject code ("00000" where all is well or no header is carried).
+
+        Raises FrameError or DecodeError.
+        """
+        reject = "00000"
+        if self.profile.framing.header:
+            header = NetworkHeader.parse(frame.header, len(frame.header) + len(frame.body))
+            reject = header.reject
+        return _CODEC.decode(frame.body), reject

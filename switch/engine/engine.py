@@ -1,0 +1,151 @@
+"""The front desk: what came in, on which side, and which desk it goes to. A machine (see `switch.machine`)."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from switch.crypto.hsm import Hsm
+from switch.engine.authorize import AuthorizeDesk
+from switch.engine.books import Books, Terminal
+from switch.engine.counterpart import Counterpart
+from switch.engine.manage import ManageDesk
+from switch.engine.office import CODEC, Office
+from switch.engine.reconcile import ReconcileDesk
+from switch.engine.recover import recover
+from switch.engine.reverse import ReverseDesk
+from switch.engine.route import Routes
+from switch.machine import Close, Link, Now, Out
+from switch.wire.errors import DecodeError, FrameError
+from switch.wire.framing import Frame
+from switch.wire.message import Message
+from switch.wire.profile import PosProfile
+from switch.wire.transactions import FINANCIAL_MTIS
+
+REJECTED, INVALID_TRANSACTION, FORMAT_ERROR = "00000", "12", "30"
+
+
+class Engine:
+    """The acquiring switch between terminals and its counterparts.
+
+    `terminals` are all it knows; `hsm` holds their master keys (`tmk/TID`), the counterparts' (`zmk/NAME`), and the
+    storage and hash keys of the journal. Links named after a counterpart are that counterpart's line; all other links
+    are terminals'.
+    """
+
+    def __init__(
+        self,
+        terminals: Iterable[Terminal],
+        hsm: Hsm,
+        counterparts: Mapping[str, Counterpart],
+        routes: Routes,
+        pos: PosProfile,
+        acquirer: str,
+    ) -> None:
+        self.office = Office(Books(terminals), hsm, counterparts, routes, pos, acquirer)
+        self._reverse = ReverseDesk(self.office)
+        self._authorize = AuthorizeDesk(self.office, self._reverse)
+        self._reconcile = ReconcileDesk(self.office)
+        self._manage = ManageDesk(self.office, self._reverse.saf)
+
+    # doors
+
+    def receive(self, link: Link, frame: Frame, now: Now, out: Out) -> None:
+        """One frame, from a terminal or a counterpart."""
+        self.office.statistics.messages += 1
+        counterpart = self.office.counterparts.get(link.name) if link.name else None
+        if counterpart is not None:
+            self._from_counterpart(counterpart, link, frame, now, out)
+            return
+        try:
+            message = CODEC.decode(frame.body)
+        except DecodeError as error:
+            self._undecodable(link, frame, error, now, out)
+            return
+        self._from_terminal(link, frame, message, now, out)
+
+    def receive_bad(self, link: Link, error: Exception, now: Now, out: Out) -> None:
+        """The link's bytes are no frames: it has lost its place and is closed; nobody else notices."""
+        self.office.statistics.bad_frames += 1
+        out.append(Close(link, str(error)))
+
+    def tick(self, now: Now, out: Out) -> None:
+        """Deadlines: requests nobody answered, stored messages to repeat, lines to test."""
+        for counterpart in self.office.counterparts.values():
+            for exchange in counterpart.inflight.expired(now.mono, out):
+                self._authorize.on_timeout(counterpart, exchange, now, out)
+            self._manage.tick(counterpart, now, out)
+        self._reverse.saf.tick(now, out)
+
+    def link_up(self, link: Link, now: Now, out: Out) -> None:
+        counterpart = self.office.counterparts.get(link.name) if link.name else None
+        if counterpart is not None:
+            self._manage.line_up(counterpart, link, now, out)
+
+    def link_down(self, link: Link, now: Now, out: Out) -> None:
+        counterpart = self.office.counterparts.get(link.name) if link.name else None
+        if counterpart is not None:
+            self._manage.line_down(counterpart, link)
+
+    # where things go
+
+    def _from_terminal(self, link: Link, frame: Frame, message: Message, now: Now, out: Out) -> None:
+        mti = message.mti
+        if mti in FINANCIAL_MTIS:
+            self._authorize.on_request(link, frame, message, now, out)
+        elif mti == "0400":
+            self._reverse.on_request(link, frame, message, now, out)
+        elif mti in ("0500", "0320"):
+            self._reconcile.on_request(link, frame, message, now, out)
+        elif mti in ("0800", "0820"):
+            self._manage.on_terminal(link, frame, message, now, out)
+        else:
+            self.office.statistics.refused += 1
+            if mti[2] in "02468":  # a request of some kind: say that it is not known here
+                self.office.answer(link, frame, mti, message.fields, INVALID_TRANSACTION, now, out)
+
+    def _undecodable(self, link: Link, frame: Frame, error: DecodeError, now: Now, out: Out) -> None:
+        """A frame that does not decode: 30 where at least the MTI could be read, else nothing to answer with."""
+        self.office.statistics.bad_messages += 1
+        mti = error.partial.get(0, "")
+        if len(mti) != 4 or mti[2] not in "02468":
+            out.append(Close(link, str(error)))
+            return
+        echoed: dict[int, Any] = {de: error.partial[de] for de in (11, 41, 42) if de in error.partial}
+        self.office.answer(link, frame, mti, echoed, FORMAT_ERROR, now, out)
+
+    def _from_counterpart(self, counterpart: Counterpart, link: Link, frame: Frame, now: Now, out: Out) -> None:
+        try:
+            message, reject = counterpart.read(frame)
+        except (FrameError, DecodeError):
+            self.office.statistics.link_errors += 1
+            return
+        if reject != REJECTED:
+            self.office.statistics.rejected += 1  # our own message came back: its deadline decides
+            return
+        mti = message.mti
+        if mti in ("0110", "0210", "0230", "0430"):
+            self._authorize.on_reply(counterpart, message, now, out)
+        elif mti == "0830":
+            self._manage.on_counterpart_reply(counterpart, message, now, out)
+        elif mti in ("0800", "0820"):
+            self._manage.on_counterpart_request(counterpart, message, now, out)
+        else:
+            self.office.statistics.unmatched += 1
+
+    # recovery and what may be seen from outside
+
+    def recover(self, rows: Iterable[tuple[str, tuple[Any, ...]]], now: Now, out: Out) -> None:
+        """Rebuild everything from the journal's rows (table, row) in the order of their numbers, before any link."""
+        recover(self.office, self._reverse, rows, now, out)
+
+    def status(self) -> dict[str, Any]:
+        """Counters and depths, for a status request."""
+        office = self.office
+        return {
+            **office.statistics.as_dict(),
+            "inflight": sum(len(c.inflight) for c in office.counterparts.values()),
+            "stored": len(self._reverse.saf),
+            "signed_in": sum(t.signed_in for t in office.books.terminals.values()),
+            "counterparts": {
+                c.name: {"ready": c.ready, "settlement_date": c.settlement_date} for c in office.counterparts.values()
+            },
+        }

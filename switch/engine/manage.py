@@ -1,0 +1,222 @@
+"""The desk for 08x0 on both sides: terminals sign in and off; lines sign on, get keys, are tested, change the day."""
+
+from typing import Any
+
+import msgspec
+
+from switch.crypto.errors import CryptoError
+from switch.crypto.hsm import KeyRecord
+from switch.engine import admit
+from switch.engine.books import Terminal
+from switch.engine.counterpart import Counterpart
+from switch.engine.office import Office
+from switch.engine.saf import Saf
+from switch.machine import Arm, Link, Now, Out
+from switch.wire.errors import WireError
+from switch.wire.framing import Frame
+from switch.wire.mab import network_mab
+from switch.wire.message import Message
+from switch.wire.private_62 import WrappedKey, write_keys
+from switch.wire.private_network import read_new_key
+from switch.wire.transactions import ADMIN_MANDATORY, reply_mti
+
+SIGN_ON, SIGN_OFF, KEY_RESET, CUT_START, CUT_END, LINE_TEST = "001", "002", "101", "201", "202", "301"
+TERMINAL_SIGN_OFF, TERMINAL_ECHO = "002", "301"
+WRONG_KEY, NOT_SUPPORTED = "A7", "40"
+
+
+def pack_key(record: KeyRecord) -> bytes:
+    """A sealed key as the journal keeps it."""
+    return msgspec.msgpack.encode(tuple(record))
+
+
+def unpack_key(data: bytes) -> tuple[object, ...]:
+    """What `Hsm.restore` takes."""
+    return msgspec.msgpack.decode(data, type=tuple[str, str, str, bytes, bytes])
+
+
+class ManageDesk:
+    """Network management, towards terminals and towards counterparts."""
+
+    def __init__(self, office: Office, saf: Saf) -> None:
+        self._office = office
+        self._saf = saf
+
+    # terminals
+
+    def on_terminal(self, link: Link, frame: Frame, message: Message, now: Now, out: Out) -> None:
+        """0800 and 0820 of a terminal: sign-in, sign-off, echo test."""
+        office, fields = self._office, message.fields
+        terminal, code = admit.known(office, message)
+        network_code = fields.get(60, "")[8:11]
+        mandatory = ADMIN_MANDATORY.get((message.mti, network_code))
+        if not code:
+            if 60 not in fields:
+                code = admit.FORMAT_ERROR
+            else:
+                code = admit.whole(message, mandatory) if mandatory else NOT_SUPPORTED
+        if code or terminal is None:
+            office.statistics.refused += 1
+            office.answer(link, frame, message.mti, fields, code, now, out)
+        elif message.mti == "0800":
+            self._sign_in(link, frame, message, terminal, network_code, now, out)
+        elif network_code == TERMINAL_SIGN_OFF:
+            terminal.signed_in = False
+            number = self._post_terminal("sign_off", terminal, now, out)
+            office.answer(link, frame, message.mti, fields, "00", now, out, after=number)
+        else:
+            office.answer(link, frame, message.mti, fields, "00", now, out)
+
+    def _sign_in(
+        self, link: Link, frame: Frame, message: Message, terminal: Terminal, code: str, now: Now, out: Out
+    ) -> None:
+        """New working keys under the terminal's master key, with check values; the open batch in DE60."""
+        office, fields = self._office, message.fields
+        suite = office.pos.suites[terminal.suite]  # type: ignore[index]
+        if code != suite.sign_in_code:
+            office.answer(link, frame, message.mti, fields, NOT_SUPPORTED, now, out)
+            return
+        keys = []
+        for block in suite.keys:
+            label = f"{block.name}/{terminal.tid}"
+            office.hsm.generate(label, block.name, terminal.suite, block.bytes)
+            wrapped, kcv = office.hsm.export(label, f"tmk/{terminal.tid}")
+            keys.append(WrappedKey(block.name, wrapped, kcv[: block.kcv]))
+        layout = [(block.name, block.bytes, block.pad, block.kcv) for block in suite.keys]
+        terminal.signed_in = True
+        office.statistics.sign_ins += 1
+        number = self._post_terminal("sign_in", terminal, now, out)
+        extra = {
+            37: office.books.next_rrn(office.local(now)[2]),
+            60: fields[60][:2] + terminal.batch_text + fields[60][8:],
+            62: write_keys(keys, layout),
+        }
+        office.answer(link, frame, message.mti, fields, "00", now, out, extra, number)
+
+    def _post_terminal(self, event: str, terminal: Terminal, now: Now, out: Out) -> int:
+        hsm = self._office.hsm
+        labels = [f"{name}/{terminal.tid}" for name in ("pik", "mak", "tdk")]
+        keys = [pack_key(hsm.record(label)) if event == "sign_in" and label in hsm else b"" for label in labels]
+        row = (event, terminal.mid, terminal.tid, terminal.batch_text, terminal.suite, *keys)
+        return self._office.post("terminal", row, now, out)
+
+    # counterparts
+
+    def line_up(self, counterpart: Counterpart, link: Link, now: Now, out: Out) -> None:
+        """A line to a counterpart stands: sign on."""
+        counterpart.link = link
+        counterpart.signed_on = False
+        self._ask(counterpart, SIGN_ON, now, out)
+
+    def line_down(self, counterpart: Counterpart, link: Link) -> None:
+        """A line broke: what is outstanding on it runs into its deadline and is reversed."""
+        if counterpart.link is link:
+            counterpart.link = None
+            counterpart.signed_on = False
+            counterpart.managing.clear()
+
+    def tick(self, counterpart: Counterpart, now: Now, out: Out) -> None:
+        """Test a quiet line from time to time."""
+        if counterpart.link is None:
+            return
+        if now.mono >= counterpart.line_test_at:
+            if counterpart.line_test_at:
+                self._ask(counterpart, LINE_TEST if counterpart.ready else SIGN_ON, now, out)
+            counterpart.line_test_at = now.mono + counterpart.profile.timers.line_test_s
+        out.append(Arm(counterpart.line_test_at))
+
+    def on_counterpart_reply(self, counterpart: Counterpart, message: Message, now: Now, out: Out) -> None:
+        """0830: the counterpart answers what was asked of it."""
+        fields = message.fields
+        asked = counterpart.managing.pop((fields.get(7, ""), fields.get(11, "")), "")
+        if fields.get(39) != "00":
+            self._office.statistics.rejected += bool(asked)
+            return
+        if asked == SIGN_ON:
+            counterpart.signed_on = True
+            counterpart.settlement_date = fields.get(15, counterpart.settlement_date)
+            if counterpart.profile.keys.apply_at_sign_on:
+                self._ask(counterpart, KEY_RESET, now, out, purpose="2")
+                self._ask(counterpart, KEY_RESET, now, out, purpose="1")
+            else:
+                self._saf.link_up(counterpart, now, out)
+
+    def on_counterpart_request(self, counterpart: Counterpart, message: Message, now: Now, out: Out) -> None:
+        """0800 key reset, 0820 line test, sign-off, cut-over."""
+        code = message.fields.get(70, "")
+        if message.mti == "0800" and code == KEY_RESET:
+            self._key_reset(counterpart, message, now, out)
+        elif code in (CUT_START, CUT_END):
+            self._cut_over(counterpart, message, code, now, out)
+        else:
+            if code == SIGN_OFF:
+                counterpart.signed_on = False
+            known = code in (SIGN_ON, SIGN_OFF, LINE_TEST, "003", "004", "005", "006")
+            self._reply(counterpart, message, "00" if known else NOT_SUPPORTED, out)
+
+    def _key_reset(self, counterpart: Counterpart, message: Message, now: Now, out: Out) -> None:
+        """Take a new working key under the ZMK. The old one stays good for answers already on their way."""
+        fields, hsm, keys = message.fields, self._office.hsm, counterpart.profile.keys
+        is_mac_key = fields.get(53, "1")[0] == "2"
+        label, usage = (counterpart.zak, "zak") if is_mac_key else (counterpart.zpk, "zpk")
+        before = hsm.record(label) if label in hsm else None
+        if before is not None and is_mac_key:
+            hsm.copy(label, f"{label}/old")
+        try:
+            wrapped = read_new_key(fields[48]) if 48 in fields else fields[96]
+            hsm.import_key(label, usage, keys.suite, wrapped, counterpart.zmk)
+            if not self._reset_mac_holds(counterpart, message, is_mac_key):
+                raise CryptoError("the key reset's MAC is not right")
+        except (CryptoError, WireError, KeyError):
+            if before is not None:
+                hsm.restore(before)
+            elif label in hsm:
+                hsm.forget(label)
+            self._office.statistics.mac_failures += 1
+            self._reply(counterpart, message, WRONG_KEY, out, mac=is_mac_key and before is not None)
+            return
+        self._office.statistics.key_resets += 1
+        self._reply(counterpart, message, "00", out, mac=True)
+        if counterpart.ready:
+            self._saf.link_up(counterpart, now, out)
+
+    def _reset_mac_holds(self, counterpart: Counterpart, message: Message, is_mac_key: bool) -> bool:
+        """A key reset's DE128 is made with the new MAC key, or with the one in force where a PIN key is reset."""
+        mac = message.fields.get(128)
+        if mac is None:
+            return not (is_mac_key and counterpart.profile.keys.mac_key_proves_itself)
+        data = network_mab(message.mti, message.fields, key_reset=True)
+        algorithm = counterpart.profile.keys.mac
+        return self._office.hsm.verify_mac(counterpart.zak, algorithm, data, mac.encode("latin-1"))
+
+    def _cut_over(self, counterpart: Counterpart, message: Message, code: str, now: Now, out: Out) -> None:
+        """201 and 202: the counterpart's settlement date is named by it, never by our clock."""
+        date = message.fields.get(15, "")
+        if len(date) != 4:
+            self._reply(counterpart, message, admit.FORMAT_ERROR, out)
+            return
+        counterpart.settlement_date = date
+        counterpart.cutting_over = code == CUT_START
+        self._office.statistics.cut_overs += code == CUT_END
+        self._office.post("day", (counterpart.name, code, date), now, out)
+        self._reply(counterpart, message, "00", out)
+
+    def _ask(self, counterpart: Counterpart, code: str, now: Now, out: Out, purpose: str = "") -> None:
+        """0820 to a counterpart; `purpose` is the first digit of DE53 in an application for a key reset."""
+        net_time, net_stan = counterpart.number(now)
+        fields = {7: net_time, 11: net_stan, 33: counterpart.profile.forwarder, 70: code}
+        if purpose:
+            fields[53] = f"{purpose}{counterpart.profile.keys.algorithm_digit}".ljust(16, "0")
+        if len(counterpart.managing) > 64:
+            counterpart.managing.clear()  # a peer that never answers must not grow this
+        counterpart.managing[net_time, net_stan] = code
+        counterpart.send("0820", fields, out, mac=False)
+
+    def _reply(self, counterpart: Counterpart, message: Message, code: str, out: Out, mac: bool = False) -> None:
+        fields: dict[int, Any] = {de: message.fields[de] for de in (7, 11, 15, 53, 70, 100) if de in message.fields}
+        fields[39] = code
+        if 100 not in fields:
+            fields[33] = counterpart.profile.forwarder
+        if mac:
+            fields[128] = counterpart.mac("0810", fields, key_reset=True)
+        counterpart.send(reply_mti(message.mti), fields, out, mac=False)

@@ -1,0 +1,171 @@
+"""What all desks share: the books, the keys, the counterparts, and the two things every desk does: write a row, answer.
+
+The engine makes one Office and hands it to each desk.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from switch.crypto.hsm import Hsm
+from switch.engine.books import Books, Exchange, Terminal
+from switch.engine.counterpart import BEIJING_S, Counterpart
+from switch.engine.route import Routes
+from switch.engine.statistics import Statistics
+from switch.machine import Link, Now, Out, Post, Send
+from switch.wire.codec import Codec
+from switch.wire.dialects import POS
+from switch.wire.errors import EncodeError
+from switch.wire.framing import Frame, reply_header, reply_tpdu
+from switch.wire.profile import PosProfile
+from switch.wire.redact import mask_pan
+from switch.wire.transactions import APPROVED, reply_mti
+
+STORE = "store/journal"
+HASH = "hash/journal"
+CODEC = Codec(POS)
+
+_ECHOED = (2, 3, 4, 11, 14, 25, 41, 42, 49, 53, 60, 61)
+"""Fields of a financial request that its reply carries unchanged."""
+
+
+class Office:
+    """Shared state of the desks; `pos` is the terminals' profile, `acquirer` the institution in their replies."""
+
+    def __init__(
+        self,
+        books: Books,
+        hsm: Hsm,
+        counterparts: Mapping[str, Counterpart],
+        routes: Routes,
+        pos: PosProfile,
+        acquirer: str,
+    ) -> None:
+        self.books = books
+        self.hsm = hsm
+        self.counterparts = dict(counterparts)
+        self.routes = routes
+        self.pos = pos
+        self.acquirer = acquirer
+        self.statistics = Statistics()
+        self._minute = 0
+        self._day = ("", "", 0)
+
+    # the clock as fields
+
+    def local(self, now: Now) -> tuple[str, str, int]:
+        """DE12 hhmmss, DE13 MMDD and the day of the year, in Beijing time."""
+        second = int(now.wall)
+        if second != self._minute:
+            moment = time.gmtime(second + BEIJING_S)
+            self._minute = second
+            self._day = (time.strftime("%H%M%S", moment), time.strftime("%m%d", moment), moment.tm_yday)
+        return self._day
+
+    # rows
+
+    def post(self, table: str, values: tuple[Any, ...], now: Now, out: Out) -> int:
+        """Post one row; its number is what a Send may wait for."""
+        number = self.books.next_row()
+        out.append(Post(number, table, (number, int(now.wall * 1000), *values)))
+        return number
+
+    def journal(
+        self,
+        exchange: Exchange,
+        state: str,
+        now: Now,
+        out: Out,
+        reason: str = "",
+        saf_key: tuple[str, str] = ("", ""),
+    ) -> int:
+        """One journal row: this exchange has come to `state`."""
+        exchange.state = state
+        original = exchange.original
+        return self.post(
+            "journal",
+            (
+                state, exchange.kind, exchange.mid, exchange.tid, exchange.batch, exchange.stan,
+                exchange.counterpart, exchange.row.network_mti, exchange.net_time, exchange.net_stan,
+                exchange.acquirer, exchange.forwarder, exchange.receiver, exchange.rrn, exchange.amount,
+                exchange.currency, exchange.entry_mode, exchange.mcc, int(exchange.on_us), exchange.response_code,
+                exchange.auth_code, exchange.settlement_date, reason, original.rrn if original else "",
+                *saf_key, exchange.pan_sealed, exchange.pan_masked, exchange.pan_hash,
+            ),
+            now,
+            out,
+        )  # fmt: skip
+
+    # cards
+
+    def seal_card(self, exchange: Exchange, pan: str) -> None:
+        """Put a PAN into an exchange in the three forms it may be kept in."""
+        clear = pan.encode()
+        exchange.pan_sealed = self.hsm.seal(STORE, clear, exchange.rrn.encode())
+        exchange.pan_masked = mask_pan(pan)
+        exchange.pan_hash = self.card_hash(pan)
+
+    def card_hash(self, pan: str) -> str:
+        return self.hsm.keyed_hash(HASH, pan.encode()).hex()
+
+    def open_card(self, exchange: Exchange) -> str:
+        return self.hsm.open(STORE, exchange.pan_sealed, exchange.rrn.encode()).decode()
+
+    # answers to terminals
+
+    def answer(
+        self,
+        link: Link,
+        frame: Frame,
+        mti: str,
+        request: Mapping[int, Any],
+        code: str,
+        now: Now,
+        out: Out,
+        extra: Mapping[int, Any] | None = None,
+        after: int = 0,
+        terminal: Terminal | None = None,
+    ) -> None:
+        """Answer a terminal's request `mti` with response code `code`.
+
+        With a `terminal`, an approval carries DE64 under its MAK; `extra` fields stand over the echoed ones. The bytes
+        wait for row `after`.
+        """
+        if link.closed:
+            self.statistics.undelivered += 1
+            return
+        clock, date, _ = self.local(now)
+        fields: dict[int, Any] = {de: request[de] for de in _ECHOED if de in request}
+        fields[12], fields[13], fields[32], fields[39] = clock, date, self.acquirer, code
+        if extra:
+            fields.update(extra)
+        answer_mti = reply_mti(mti)
+        try:
+            body = self._finish(answer_mti, fields, terminal if code in APPROVED else None)
+        except EncodeError:
+            # an echoed field that only a lenient acquirer accepts: answer without what cannot be said
+            self.statistics.unsayable += 1
+            body = self._finish(answer_mti, {de: fields[de] for de in (11, 12, 13, 39) if de in fields}, None)
+        tpdu = frame.tpdu
+        if tpdu and self.pos.header.reply_tpdu == "swap":
+            tpdu = reply_tpdu(tpdu)
+        header = reply_header(frame.header) if frame.header else b""
+        out.append(Send(link, body, header, tpdu, after))
+
+    def _finish(self, mti: str, fields: dict[int, Any], terminal: Terminal | None) -> bytes:
+        fields = dict(sorted(fields.items()))
+        if terminal is None:
+            return CODEC.encode(mti, fields, self.pads)
+        fields[64] = bytes(8)
+        body = CODEC.encode(mti, fields, self.pads)
+        return body[:-8] + self.hsm.mac(f"mak/{terminal.tid}", self.mac_algorithm(terminal), body[:-8])
+
+    @property
+    def pads(self) -> dict[int, str] | None:
+        return {int(de): nibble for de, nibble in self.pos.pads.items()} if self.pos.pads else None
+
+    def mac_algorithm(self, terminal: Terminal) -> str:
+        return self.pos.suites[terminal.suite].mac  # type: ignore[index]
+
+    def counterpart(self, name: str) -> Counterpart | None:
+        return self.counterparts.get(name)

@@ -1,0 +1,145 @@
+"""A terminal's request as it looks on the other side: the fields the network wants, from those the terminal sent."""
+
+import time
+from typing import Any
+
+from switch.crypto.errors import CryptoError
+from switch.engine.books import Exchange, Terminal
+from switch.engine.counterpart import BEIJING_S, Counterpart
+from switch.engine.office import Office
+from switch.machine import Now
+from switch.wire.errors import WireError
+from switch.wire.private import read_sm_pin, write_sm_pin
+from switch.wire.private_network import De60, OriginalData, write_60, write_90, write_original_amount
+
+MERCHANT_NAME_BYTES = 40
+NET60_DIGITS = 23
+"""An acquirer sends DE60 up to the initiation mode; the network fills the rest."""
+_UNCHANGED = (22, 23, 25, 41, 42, 49, 55)
+
+
+class PinUnusable(Exception):
+    """The PIN block cannot be opened or read: response code 99."""
+
+
+def merchant_name(name: str) -> str:
+    """DE43: forty bytes of GBK, cut between characters, filled with spaces."""
+    data = name.encode("gbk", "replace")
+    while len(data) > MERCHANT_NAME_BYTES:
+        name = name[:-1]
+        data = name.encode("gbk", "replace")
+    return data.decode("gbk") + " " * (MERCHANT_NAME_BYTES - len(data))
+
+
+def request_fields(
+    office: Office, counterpart: Counterpart, exchange: Exchange, terminal: Terminal, pan: str, now: Now
+) -> dict[int, Any]:
+    """The fields of the network request for a terminal's request (member rules, base request and differences).
+
+    Raises PinUnusable where a PIN is present that cannot be translated.
+    """
+    request = exchange.request or {}
+    row = exchange.row
+    fields = base_fields(counterpart, exchange, terminal.merchant_name, pan, now)
+    fields.update({de: request[de] for de in _UNCHANGED if de in request})
+    if row.amount:
+        fields[4] = request[4]
+    if 14 in request and row.undoes != "sale":
+        fields[14] = request[14]
+    if 35 in request:
+        fields[35] = request[35].replace("D", "=")
+    if 36 in request:
+        fields[36] = request[36].replace("D", "=")
+    if row.original in ("auth", "rrn") and 38 in request:
+        fields[38] = request[38]
+    original = exchange.original
+    if original is not None:
+        if original.auth_code and row.name != "refund":
+            fields[38] = original.auth_code
+        if row.undoes in ("sale", "completion") or row.name == "refund":
+            fields[90] = original_elements(original)
+        if row.name == "refund":
+            fields[48] = write_original_amount(original.amount)
+    put_pin(office, counterpart, request, terminal, pan, fields)
+    fields[60] = net60(counterpart, exchange)
+    return fields
+
+
+def base_fields(counterpart: Counterpart, exchange: Exchange, name: str, pan: str, now: Now) -> dict[int, Any]:
+    """What every message about an exchange carries: card, codes, times, institutions, terminal."""
+    moment = time.gmtime(now.wall + BEIJING_S)
+    row = exchange.row
+    return {
+        2: pan,
+        3: row.network_processing_code,
+        7: exchange.net_time,
+        11: exchange.net_stan,
+        12: time.strftime("%H%M%S", moment),
+        13: time.strftime("%m%d", moment),
+        18: exchange.mcc,
+        32: counterpart.profile.acquirer,
+        33: counterpart.profile.forwarder,
+        37: exchange.rrn,
+        43: merchant_name(name),
+    }
+
+
+def net60(counterpart: Counterpart, exchange: Exchange, reason: str = "0000") -> str:
+    """DE60 up to 60.3.5: reason, what the terminal can read, its type, the MAC's algorithm."""
+    chip = exchange.entry_mode[:2] in ("05", "07", "95", "98")
+    sub_fields = De60(
+        reason=reason,
+        read_capability="6" if chip else "2",
+        terminal_type=counterpart.profile.terminal_type,
+        reserved_3="004" if counterpart.profile.keys.suite == "sm4" else "000",
+        initiation="1",
+    )
+    return write_60(sub_fields, size=NET60_DIGITS)
+
+
+def original_elements(original: Exchange) -> str:
+    """DE90 of whatever undoes or reverses `original`."""
+    return write_90(
+        OriginalData(
+            original.row.network_mti, original.net_stan, original.net_time, original.acquirer, original.forwarder
+        )
+    )
+
+
+def put_pin(
+    office: Office,
+    counterpart: Counterpart,
+    request: dict[int, Any],
+    terminal: Terminal,
+    pan: str,
+    fields: dict[int, Any],
+) -> None:
+    """Translate the terminal's PIN block, if there is one, into DE52 or DE63 with DE26 and DE53."""
+    control = request.get(53, "0")
+    if control[0] not in "12":
+        return
+    suite = office.pos.suites[terminal.suite]  # type: ignore[index]
+    keys = counterpart.profile.keys
+    from_format = suite.pin_format if control[0] == "2" else "plain"
+    try:
+        block = terminal_pin_block(request, suite.pin_carrier)
+        block = office.hsm.translate_pin(
+            f"pik/{terminal.tid}", from_format, counterpart.zpk, keys.pin_format, pan, block
+        )
+    except (CryptoError, WireError, KeyError) as error:
+        raise PinUnusable(type(error).__name__) from None
+    fields[26] = request.get(26, "12")
+    fields[53] = f"2{keys.algorithm_digit}".ljust(16, "0")
+    if keys.pin_carrier == "de52":
+        fields[52] = block
+    else:
+        fields[52] = bytes(8)
+        fields[63] = write_sm_pin(block)
+
+
+def terminal_pin_block(request: dict[int, Any], carrier: str) -> bytes:
+    """The PIN block as the terminal sent it; KeyError or WireError where it is not there."""
+    if carrier == "de63-sm":
+        return read_sm_pin(request[63])
+    block: bytes = request[52]
+    return block

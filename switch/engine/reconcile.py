@@ -1,0 +1,118 @@
+"""The desk for 0500 and 0320: a terminal's totals beside the switch's own, then its batch, item by item.
+
+Settlement is a check: money moves by the network's settlement date, whether or not a terminal ever settles.
+"""
+
+from switch.engine import admit
+from switch.engine.books import Terminal
+from switch.engine.office import Office
+from switch.machine import Link, Now, Out
+from switch.wire.errors import WireError
+from switch.wire.framing import Frame
+from switch.wire.message import Message
+from switch.wire.private_pos import Side, Totals, read_details, read_totals, write_totals
+from switch.wire.transactions import ADMIN_MANDATORY
+
+BALANCED, UNBALANCED = 1, 2
+ENDS = frozenset(("202", "207"))
+
+
+class ReconcileDesk:
+    """Settlement and batch upload."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    def on_request(self, link: Link, frame: Frame, message: Message, now: Now, out: Out) -> None:
+        """A 0500 or 0320 of a terminal. They carry no MAC; the batch must be the open one."""
+        office, fields = self._office, message.fields
+        terminal, code = admit.known(office, message)
+        network_code = fields.get(60, "")[8:11]
+        mandatory = ADMIN_MANDATORY.get((message.mti, network_code))
+        if not code:
+            code = admit.whole(message, mandatory) if mandatory else admit.FORMAT_ERROR
+        if not code and terminal is not None:
+            code = admit.in_batch(message, terminal) or ("" if terminal.signed_in else admit.MUST_SIGN_IN)
+        if code or terminal is None:
+            office.statistics.refused += 1
+            office.answer(link, frame, message.mti, fields, code, now, out)
+            return
+        try:
+            if message.mti == "0500":
+                self._settle(link, frame, message, terminal, now, out)
+            elif network_code in ENDS:
+                self._end(link, frame, message, terminal, now, out)
+            else:
+                self._item(link, frame, message, terminal, network_code, now, out)
+        except WireError:
+            office.answer(link, frame, message.mti, fields, admit.FORMAT_ERROR, now, out)
+
+    def _settle(self, link: Link, frame: Frame, message: Message, terminal: Terminal, now: Now, out: Out) -> None:
+        """0500: compare DE48 with the batch; an unbalanced answer carries the host's totals."""
+        office, fields = self._office, message.fields
+        theirs = read_totals(fields[48])
+        ours = Side(*office.books.totals(terminal.tid, terminal.batch_text))
+        same = theirs.domestic[:4] == ours[:4] and not any(theirs.foreign[:4])
+        result = BALANCED if same else UNBALANCED
+        domestic = (theirs.domestic if same else ours)._replace(result=result)
+        totals = Totals(domestic, theirs.foreign._replace(result=BALANCED))
+        office.statistics.settlements += 1
+        office.statistics.settlements_unbalanced += not same
+        terminal.uploaded = {}
+        number = self._post(terminal, "totals", theirs.domestic, ours, str(result), now, out)
+        extra = {15: office.local(now)[1], 37: office.books.next_rrn(office.local(now)[2]), 48: write_totals(totals)}
+        if 63 in fields:
+            extra[63] = fields[63]
+        office.answer(link, frame, message.mti, fields, "00", now, out, extra, number)
+
+    def _item(
+        self, link: Link, frame: Frame, message: Message, terminal: Terminal, network_code: str, now: Now, out: Out
+    ) -> None:
+        """0320: stripe details by eight (201), or a notice-class transaction as it was (000)."""
+        fields = message.fields
+        if network_code == "201":
+            for detail in read_details(fields[48]):
+                terminal.uploaded[detail.stan] = detail.amount_minor
+        else:
+            terminal.uploaded[fields[11]] = int(fields[4])
+        extra = {48: fields[48]} if 48 in fields else {}
+        self._office.answer(link, frame, message.mti, fields, "00", now, out, extra)
+
+    def _end(self, link: Link, frame: Frame, message: Message, terminal: Terminal, now: Now, out: Out) -> None:
+        """0320/202 or 207: compare what was uploaded, close the batch; the next sign-in names the new one."""
+        office, fields = self._office, message.fields
+        batch = terminal.batch_text
+        if terminal.uploaded:
+            self._compare(terminal, batch, now, out)
+        ours = Side(*office.books.totals(terminal.tid, batch))
+        self._post(terminal, "end", Side(), ours, fields[60][8:11], now, out)
+        terminal.next_batch()
+        number = office.post(
+            "terminal",
+            ("batch", terminal.mid, terminal.tid, terminal.batch_text, terminal.suite, b"", b"", b""),
+            now,
+            out,
+        )
+        office.answer(link, frame, message.mti, fields, "00", now, out, {48: fields[48]}, number)
+
+    def _compare(self, terminal: Terminal, batch: str, now: Now, out: Out) -> None:
+        """One UPLOAD row an item: matched, amount_differs, pos_only or host_only."""
+        ours = {e.stan: e.amount for e in self._office.books.batches.get((terminal.tid, batch), ()) if e.counts}
+        for stan in sorted(ours.keys() | terminal.uploaded.keys()):
+            theirs = terminal.uploaded.get(stan)
+            if theirs is None:
+                result = "host_only"
+            elif stan not in ours:
+                result = "pos_only"
+            else:
+                result = "matched" if ours[stan] == theirs else "amount_differs"
+            amount = theirs if theirs is not None else ours[stan]
+            self._office.post("upload", (terminal.mid, terminal.tid, batch, stan, amount, result), now, out)
+
+    def _post(self, terminal: Terminal, event: str, theirs: Side, ours: Side, result: str, now: Now, out: Out) -> int:
+        return self._office.post(
+            "settlement",
+            (event, terminal.mid, terminal.tid, terminal.batch_text, *theirs[:4], *ours[:4], result),
+            now,
+            out,
+        )

@@ -1,0 +1,119 @@
+"""The books rebuilt from the journal. What was on its way when the switch stopped is in doubt, and is reversed."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from switch.clearing.schema import DAY, JOURNAL, TERMINAL
+from switch.engine.books import Exchange
+from switch.engine.manage import unpack_key
+from switch.engine.office import Office
+from switch.engine.reverse import ReverseDesk
+from switch.machine import Now, Out
+
+_JOURNAL, _TERMINAL, _DAY = JOURNAL.names, TERMINAL.names, DAY.names
+
+
+def recover(
+    office: Office, reverse: ReverseDesk, rows: Iterable[tuple[str, tuple[Any, ...]]], now: Now, out: Out
+) -> None:
+    """Apply `rows` in order, then put the stored messages back and reverse what was in doubt."""
+    books = office.books
+    saf_keys: dict[str, tuple[str, str]] = {}
+    for table, row in rows:
+        books.row_last = max(books.row_last, row[0])
+        if table == "journal":
+            _journal(office, dict(zip(_JOURNAL, row, strict=True)), saf_keys)
+        elif table == "terminal":
+            _terminal(office, dict(zip(_TERMINAL, row, strict=True)))
+        elif table == "day":
+            _day(office, dict(zip(_DAY, row, strict=True)))
+    for exchange in list(books.exchanges.values()):
+        _finish(office, reverse, exchange, saf_keys.get(exchange.rrn, ("", "")), now, out)
+
+
+def _journal(office: Office, row: dict[str, Any], saf_keys: dict[str, tuple[str, str]]) -> None:
+    books = office.books
+    exchange = books.by_rrn.get(row["rrn"])
+    if exchange is None:
+        exchange = _open(office, row)
+    state = row["state"]
+    exchange.state = state
+    exchange.response_code = row["response_code"]
+    exchange.auth_code = row["auth_code"]
+    exchange.settlement_date = row["settlement_date"]
+    exchange.receiver = row["receiver"]
+    if state in ("answered", "stored"):
+        books.settle_answer(exchange)
+    elif state == "reversal_queued":
+        books.unsettle(exchange)
+        exchange.reversal = "queued"
+    elif state == "reversal_acked":
+        exchange.reversal = "acked"
+    elif state == "suspicious" and exchange.row.reversible:
+        if not exchange.reversal:
+            books.unsettle(exchange)
+        exchange.reversal = "suspicious"
+    if row["saf_time"]:
+        saf_keys[exchange.rrn] = (row["saf_time"], row["saf_stan"])
+        _advance(office, row["link"], row["saf_stan"])
+
+
+def _open(office: Office, row: dict[str, Any]) -> Exchange:
+    books = office.books
+    exchange = Exchange(row["kind"], row["mid"], row["tid"], row["batch"], row["stan"])
+    for name in (
+        "rrn", "amount", "currency", "entry_mode", "mcc", "net_time", "net_stan", "acquirer", "forwarder",
+        "pan_sealed", "pan_masked", "pan_hash",
+    ):  # fmt: skip
+        setattr(exchange, name, row[name])
+    exchange.counterpart = row["link"]
+    exchange.on_us = bool(row["on_us"])
+    exchange.original = books.by_rrn.get(row["original_rrn"])
+    books.add(exchange)
+    books.rrn_last = max(books.rrn_last, int(exchange.rrn[3:]))
+    _advance(office, row["link"], row["net_stan"])
+    return exchange
+
+
+def _advance(office: Office, link: str, stan: str) -> None:
+    """Numbers go on where they stopped (by the last row, as they wrap)."""
+    counterpart = office.counterparts.get(link)
+    if counterpart is not None and stan:
+        counterpart.stan_last = int(stan)
+
+
+def _terminal(office: Office, row: dict[str, Any]) -> None:
+    terminal = office.books.terminals.get(row["tid"])
+    if terminal is None:
+        return
+    terminal.batch = int(row["batch"])
+    terminal.signed_in = row["event"] == "sign_in"
+    for name in ("pik", "mak", "tdk"):
+        if row[name]:
+            office.hsm.restore(unpack_key(row[name]))
+
+
+def _day(office: Office, row: dict[str, Any]) -> None:
+    counterpart = office.counterparts.get(row["link"])
+    if counterpart is not None:
+        counterpart.settlement_date = row["settlement_date"]
+
+
+def _finish(
+    office: Office, reverse: ReverseDesk, exchange: Exchange, saf_key: tuple[str, str], now: Now, out: Out
+) -> None:
+    if exchange.state == "sent":
+        exchange.response_code = office.counterparts[exchange.counterpart].profile.codes.no_reply
+        if exchange.row.reversible:
+            reverse.queue(exchange, "restart", now, out)
+        elif exchange.row.mti == "0220":
+            exchange.response_code = "00"
+            number = office.journal(exchange, "stored", now, out, "restart", exchange.net_key)
+            office.books.settle_answer(exchange)
+            reverse.saf.add(exchange, "advice", exchange.net_key, now, out, after=number)
+        else:
+            office.journal(exchange, "answered", now, out, "restart")
+    elif exchange.reversal == "queued":
+        reverse.saf.add(exchange, "reversal", saf_key, now, out)
+    elif exchange.state == "stored":
+        reverse.saf.add(exchange, "advice", saf_key, now, out)

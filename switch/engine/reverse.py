@@ -1,0 +1,90 @@
+"""The desk for 0400: a terminal takes back what it does not know the end of, and so does the switch itself (0420)."""
+
+from switch.engine import admit
+from switch.engine.books import Exchange, Terminal
+from switch.engine.office import Office
+from switch.engine.saf import Saf
+from switch.machine import Link, Now, Out
+from switch.wire.framing import Frame
+from switch.wire.message import Message
+from switch.wire.transactions import REVERSAL_MANDATORY
+
+DONE, DAY_CLOSED, NOT_ALLOWED, WRONG_AMOUNT = "00", "25", "12", "64"
+UNKNOWN_REVERSALS_MAX = 100_000
+
+
+class ReverseDesk:
+    """Reversals from terminals, and the switch's own."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+        self.saf = Saf(office)
+
+    def on_request(self, link: Link, frame: Frame, message: Message, now: Now, out: Out) -> None:
+        """A terminal's 0400. DE11 is the original's, DE60 names its batch, DE39 the reason."""
+        office, fields = self._office, message.fields
+        terminal, code = admit.known(office, message)
+        code = code or admit.whole(message, REVERSAL_MANDATORY)
+        if not code and terminal is not None:
+            code = admit.real(office, message, terminal)
+        if code or terminal is None:
+            office.statistics.refused += 1
+            office.answer(link, frame, message.mti, fields, code, now, out)
+            return
+        exchange, code, after = self._decide(terminal, message, now, out)
+        extra = {37: exchange.rrn} if exchange else {}
+        office.answer(link, frame, message.mti, _echo(message), code, now, out, extra, after, terminal)
+
+    def _decide(self, terminal: Terminal, message: Message, now: Now, out: Out) -> tuple[Exchange | None, str, int]:
+        """The exchange meant, the code to answer, and the row to wait for."""
+        office, fields = self._office, message.fields
+        key = (terminal.tid, fields[60][2:8], fields[11])
+        exchange = office.books.exchanges.get(key)
+        if exchange is None:
+            self._remember_unknown(key)
+            return None, DONE, 0
+        if int(fields[4]) != exchange.amount:
+            return exchange, WRONG_AMOUNT, 0
+        if not exchange.row.reversible or exchange.undone:
+            return exchange, NOT_ALLOWED, 0
+        if exchange.reversal:
+            return exchange, DAY_CLOSED if exchange.reversal == "suspicious" else DONE, 0
+        if exchange.state == "sent":
+            office.counterparts[exchange.counterpart].inflight.give_up(exchange)
+            exchange.link = exchange.frame = exchange.request = None
+        elif not exchange.approved:
+            return exchange, DONE, 0
+        elif self._day_closed(exchange):
+            exchange.reversal = "suspicious"
+            office.books.unsettle(exchange)
+            office.statistics.suspicious += 1
+            return exchange, DAY_CLOSED, office.journal(exchange, "suspicious", now, out, reason=DAY_CLOSED)
+        return exchange, DONE, self.queue(exchange, f"terminal {fields[39]}", now, out)
+
+    def queue(self, exchange: Exchange, reason: str, now: Now, out: Out) -> int:
+        """Reverse an exchange on the other side, whatever became of it there. Returns the row's number."""
+        office = self._office
+        office.books.unsettle(exchange)
+        exchange.reversal = "queued"
+        office.statistics.reversals_queued += 1
+        counterpart = office.counterparts[exchange.counterpart]
+        key = counterpart.number(now)
+        number = office.journal(exchange, "reversal_queued", now, out, reason, key)
+        self.saf.add(exchange, "reversal", key, now, out, after=number)
+        return number
+
+    def _day_closed(self, exchange: Exchange) -> bool:
+        """Whether the exchange belongs to a settlement day its counterpart has left behind."""
+        today = self._office.counterparts[exchange.counterpart].settlement_date
+        return bool(today and exchange.settlement_date and exchange.settlement_date != today)
+
+    def _remember_unknown(self, key: tuple[str, str, str]) -> None:
+        office = self._office
+        office.statistics.unknown_reversals += 1
+        if len(office.books.unknown_reversals) < UNKNOWN_REVERSALS_MAX:
+            office.books.unknown_reversals.add(key)
+
+
+def _echo(message: Message) -> dict[int, object]:
+    """DE38 and DE39 of a 0400 are its own and not repeated."""
+    return {de: value for de, value in message.fields.items() if de not in (38, 39)}

@@ -1,0 +1,172 @@
+"""Store and forward: what must reach the other side, however long it takes. Reversals, and advices accepted for it.
+
+An item is durable (its journal row) before it is sent, keeps one key through all its repeats, and leaves only when the
+other side has taken it. A restarted switch gets its items back from the journal.
+"""
+
+import heapq
+from itertools import count
+from typing import Any, Literal, NamedTuple
+
+from switch.engine.books import Exchange
+from switch.engine.counterpart import Counterpart
+from switch.engine.office import Office
+from switch.engine.outward import base_fields, net60, original_elements
+from switch.machine import Arm, Now, Out
+from switch.wire.transactions import APPROVED
+
+Kind = Literal["reversal", "advice"]
+
+
+class Item:
+    """One stored message: `key` is its DE7 and DE11 in every repeat, `tries` how often it was sent."""
+
+    __slots__ = ("counterpart", "exchange", "key", "kind", "tries")
+
+    def __init__(self, counterpart: Counterpart, exchange: Exchange, kind: Kind, key: tuple[str, str]) -> None:
+        self.counterpart = counterpart
+        self.exchange = exchange
+        self.kind = kind
+        self.key = key
+        self.tries = 0
+
+
+class _Due(NamedTuple):
+    at: float
+    order: int
+    item: Item
+
+
+class Saf:
+    """All stored items, by counterpart and key, each with the moment of its next try."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+        self._items: dict[tuple[str, str, str], Item] = {}
+        self._due: list[_Due] = []
+        self._order = count()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def add(self, exchange: Exchange, kind: Kind, key: tuple[str, str], now: Now, out: Out, after: int = 0) -> None:
+        """Store a message about `exchange`; its first try leaves once row `after` is durable."""
+        counterpart = self._office.counterparts[exchange.counterpart]
+        item = Item(counterpart, exchange, kind, key)
+        self._items[counterpart.name, *key] = item
+        self._try(item, now, out, after)
+
+    def tick(self, now: Now, out: Out) -> None:
+        """Repeat what is due and not yet taken."""
+        due = self._due
+        while due and due[0].at <= now.mono:
+            item = heapq.heappop(due).item
+            if self._items.get((item.counterpart.name, *item.key)) is item:
+                self._try(item, now, out)
+        if due:
+            out.append(Arm(due[0].at))
+
+    def link_up(self, counterpart: Counterpart, now: Now, out: Out) -> None:
+        """A line is ready again: what waited for it goes out now."""
+        waiting = [item for item in self._items.values() if item.counterpart is counterpart]
+        for item in waiting:
+            self._send(item, now, out, 0)
+
+    def answered(
+        self, counterpart: Counterpart, key: tuple[str, str], fields: dict[int, Any], now: Now, out: Out
+    ) -> bool:
+        """An answer to a stored message, if it is one: taken, refused for good, or to be tried again."""
+        where = (counterpart.name, *key)
+        item = self._items.get(where)
+        if item is None:
+            return False
+        code = fields.get(39, "")
+        rules = counterpart.profile.reversal
+        if item.kind == "advice":
+            del self._items[where]
+            self._delivered(item.exchange, code, fields, now, out)
+        elif code in rules.accepted:
+            del self._items[where]
+            self._taken(item.exchange, code, code in rules.suspicious, now, out)
+        return True  # another code: not taken, so it is repeated
+
+    def _taken(self, exchange: Exchange, code: str, suspicious: bool, now: Now, out: Out) -> None:
+        office = self._office
+        if suspicious:
+            exchange.reversal = "suspicious"
+            office.statistics.suspicious += 1
+            office.journal(exchange, "suspicious", now, out, reason=code)
+        else:
+            exchange.reversal = "acked"
+            office.statistics.reversals_acked += 1
+            office.journal(exchange, "reversal_acked", now, out, reason=code)
+
+    def _delivered(self, exchange: Exchange, code: str, fields: dict[int, Any], now: Now, out: Out) -> None:
+        office = self._office
+        exchange.settlement_date = fields.get(15, "")
+        exchange.receiver = fields.get(100, "")
+        office.statistics.advices_delivered += 1
+        if code in APPROVED:
+            office.journal(exchange, "delivered", now, out, reason=code)
+        else:
+            office.statistics.suspicious += 1
+            office.journal(exchange, "suspicious", now, out, reason=code)
+
+    def _try(self, item: Item, now: Now, out: Out, after: int = 0) -> None:
+        self._send(item, now, out, after)
+        rules = item.counterpart.profile.reversal
+        wait = min(rules.first_repeat_s * 2 ** min(item.tries, 16), rules.repeat_max_s)
+        at = now.mono + wait
+        heapq.heappush(self._due, _Due(at, next(self._order), item))
+        out.append(Arm(at))
+
+    def _send(self, item: Item, now: Now, out: Out, after: int) -> None:
+        counterpart = item.counterpart
+        if not counterpart.ready:
+            return
+        rules = counterpart.profile.reversal
+        if item.kind == "reversal":
+            mti: str = rules.repeat_mti if item.tries else "0420"
+            fields = reversal_fields(self._office, item, now)
+            self._office.statistics.reversals_sent += 1
+        else:
+            mti = item.exchange.row.network_mti
+            fields = advice_fields(self._office, item, now)
+        item.tries += 1
+        counterpart.send(mti, fields, out, after=after)
+
+
+def reversal_fields(office: Office, item: Item, now: Now) -> dict[int, Any]:
+    """0420: the exchange's own codes and card, its RRN, its key in DE90; no track, no PIN (member rules, section 6)."""
+    fields = _about(office, item, now)
+    fields[60] = net60(item.counterpart, item.exchange, item.counterpart.profile.reversal.terminal)
+    fields[90] = original_elements(item.exchange)
+    if item.exchange.auth_code:
+        fields[38] = item.exchange.auth_code
+    return fields
+
+
+def advice_fields(office: Office, item: Item, now: Now) -> dict[int, Any]:
+    """A refund advice as it was, from what the journal keeps of it."""
+    fields = _about(office, item, now)
+    fields[60] = net60(item.counterpart, item.exchange)
+    original = item.exchange.original
+    if original is not None:
+        fields[90] = original_elements(original)
+    return fields
+
+
+def _about(office: Office, item: Item, now: Now) -> dict[int, Any]:
+    exchange = item.exchange
+    terminal = office.books.terminals.get(exchange.tid)
+    name = terminal.merchant_name if terminal else ""
+    fields = base_fields(item.counterpart, exchange, name, office.open_card(exchange), now)
+    fields[7], fields[11] = item.key
+    fields[22] = exchange.entry_mode
+    fields[25] = exchange.row.condition
+    fields[41], fields[42], fields[49] = exchange.tid, exchange.mid, exchange.currency
+    if exchange.psn:
+        fields[23] = exchange.psn
+    if exchange.row.amount:
+        fields[4] = f"{exchange.amount:012d}"
+    return fields

@@ -1,0 +1,303 @@
+"""A bank's host: decides each request and advice for its cards, and writes one row for each answer.
+
+    request    01x0, 0200   decided; the same again: 94
+    advice     0220 refund  accepted if it can be; the same again: the first answer again
+    reversal   0420         undoes whatever its original did; the same again: the first answer again
+
+A key has one row: a repeat writes none, and its answer waits for the first one's row.
+"""
+
+import time
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from switch.crypto.hsm import Hsm
+from switch.issuer.ledger import Account, Ledger
+from switch.issuer.portfolio import Card, Portfolio
+from switch.issuer.register import NOTHING, Entry, Key, Movement, Register, approve
+from switch.issuer.request import REVERSIBLE_MTIS, Request
+from switch.issuer.verify import Limits, refuse_card, refuse_limits, refuse_pin
+from switch.machine import Now
+from switch.wire.private import Balance, write_54
+from switch.wire.redact import mask_pan
+
+PAN_HASH_KEY: Final = "hash/issuer"
+PIN_REFERENCE_KEY: Final = "pvk/issuer"
+"""Labels of the issuers' keys in the HSM: usage hash and usage pvk."""
+
+COMPLETION_PERCENT_MAX: Final = 115
+HOLD_DAYS_MAX: Final = 30
+CURRENCY: Final = "156"
+
+_BEIJING_S: Final = 8 * 3600
+_DAY_MS: Final = 86_400_000
+_VOIDS: Final = {"sale_void": "sale", "completion_void": "completion"}
+_EFFECTS: Final = {"sale": "debit", "refund": "credit", "preauth": "hold", "completion": "capture"}
+
+
+class Decision(NamedTuple):
+    """An answer: what it says, and the ledger row that must be durable before it leaves (`after`; `row` is that row,
+    None if it was posted before)."""
+
+    response_code: str
+    settlement_date: str
+    auth_code: str = ""
+    balances: str = ""
+    after: int = 0
+    row: tuple[Any, ...] | None = None
+
+
+class Bank:
+    """One issuer of a portfolio. `turning` is set between its turn of day and its first refusal with 90."""
+
+    def __init__(self, portfolio: Portfolio, issuer_index: int, hsm: Hsm, limits: Limits | None = None) -> None:
+        self.issuer = portfolio.issuers[issuer_index]
+        self.institution = self.issuer.institution
+        self.limits = limits or Limits()
+        self.ledger = Ledger()
+        self.register = Register()
+        self.settlement_date = ""
+        self.turning = False
+        self._portfolio = portfolio
+        self._hsm = hsm
+        self._known: dict[str, tuple[Card, Account]] = {}
+
+    def __repr__(self) -> str:
+        return f"Bank({self.institution})"
+
+    def turn_day(self, settlement_date: str) -> None:
+        """Begin a settlement day (MMDD)."""
+        self.settlement_date = settlement_date
+        self.turning = True
+        self.register.turn_day()
+
+    def decide(self, request: Request, now: Now, number: int, forced: str = "") -> Decision:
+        """Answer a request or advice. `number` is that of the row, should one be written; `forced` is a response code
+        that an operator's rule wants: it refuses a request, and leaves no trace of an advice or reversal."""
+        pan_hash = self._hash_of(request.pan)
+        first = self.register.find(request.key)
+        if first is not None:
+            return self._repeat(request, pan_hash, first)
+        if forced and request.advice:
+            return Decision(forced, self.settlement_date)
+        entry = Entry(request.key, request.kind, request.reversal, pan_hash, request.amount_minor)
+        entry.number = number
+        entry.at_ms = round(now.wall * 1000)
+        entry.settlement_date = self.settlement_date
+        moved = NOTHING
+        code = forced or self._judge(request, entry, now)
+        if code:
+            entry.response_code = code
+        else:
+            if not request.reversal and request.kind != "balance":
+                entry.auth_code = f"{number % 1_000_000:06d}"
+            moved = self._take_effect(entry)
+        self.register.add(entry)
+        balances = self._balances(request) if request.kind == "balance" and entry.approved else ""
+        row = self._row(request, entry, moved)
+        return Decision(entry.response_code, entry.settlement_date, entry.auth_code, balances, number, row)
+
+    def _hash_of(self, pan: str) -> str:
+        known = self._known.get(pan)
+        if known is not None:
+            return known[1].pan_hash
+        pan_hash = self._hsm.keyed_hash(PAN_HASH_KEY, pan.encode()).hex()
+        card = self._portfolio.find(pan)
+        if card is not None and card.issuer is self.issuer:
+            account = self.ledger.account(pan_hash)
+            self.ledger.open(account, card)
+            self._known[pan] = (card, account)
+        return pan_hash
+
+    def _repeat(self, request: Request, pan_hash: str, first: Entry) -> Decision:
+        same = first.amount_minor == request.amount_minor and first.pan_hash == pan_hash and first.kind == request.kind
+        if not same:
+            return Decision("30", first.settlement_date, after=first.number)
+        if not request.advice:
+            return Decision("94", first.settlement_date, after=first.number)
+        return Decision(first.response_code, first.settlement_date, first.auth_code, after=first.number)
+
+    def _judge(self, request: Request, entry: Entry, now: Now) -> str:
+        """The code that refuses, "" to approve; `entry.original` is set where there is one."""
+        if request.reversal:
+            return self._judge_reversal(request, entry)
+        if not request.advice and self.turning:
+            self.turning = False
+            return "90"
+        if self.register.overtaken(request.key):
+            return "12"
+        known = self._known.get(request.pan)
+        if known is None:
+            return "14"
+        if request.currency != CURRENCY:
+            return "12"
+        if request.amount_minor == 0 and request.kind != "balance":
+            return "13"
+        if request.kind == "refund":
+            return self._judge_refund(request, entry)
+        card, account = known
+        account.begin_day(self.settlement_date)
+        code = refuse_card(card, request.track2, request.expiry, _month(int(now.wall) // 3600))
+        if not code and request.pin is not None:
+            code = refuse_pin(self._hsm, PIN_REFERENCE_KEY, card, account, request.pin, self.limits.tries_max)
+        return code or self._judge_kind(request, entry, account)
+
+    def _judge_kind(self, request: Request, entry: Entry, account: Account) -> str:
+        kind = request.kind
+        if kind in ("sale", "preauth"):
+            if account.available_minor < request.amount_minor:
+                return "51"
+            return refuse_limits(account, request.amount_minor, self.limits)
+        if kind in _VOIDS:
+            return self._judge_void(request, entry)
+        if kind in ("preauth_void", "completion"):
+            return self._judge_hold(request, entry)
+        return ""
+
+    def _own_original(self, request: Request, entry: Entry) -> Entry | None:
+        """The transaction DE90 names, if it was this card's and the sender's own."""
+        if request.original is None or request.foreign_original:
+            return None
+        original = self.register.find(request.original)
+        return original if original is not None and original.pan_hash == entry.pan_hash else None
+
+    def _judge_void(self, request: Request, entry: Entry) -> str:
+        """25 nothing to void; 12 nothing this undoes, or undone before; 22 an earlier day's; 64 another amount."""
+        original = self._own_original(request, entry)
+        if original is None or not original.approved or original.reversed:
+            return "25"
+        if request.auth_code and request.auth_code != original.auth_code:
+            return "25"
+        if original.kind != _VOIDS[request.kind] or not original.stands or original.refunded_minor:
+            return "12"
+        if original.settlement_date != self.settlement_date:
+            return "22"
+        if original.amount_minor != request.amount_minor:
+            return "64"
+        entry.original = original
+        return ""
+
+    def _judge_hold(self, request: Request, entry: Entry) -> str:
+        """Void or completion of a hold: 25 no such hold; 22 older than 30 days; 12 gone or completed before; 64 another
+        amount, or a completion above 115 % of the hold. Within that the issuer pays, whatever the balance."""
+        hold = self.register.find_hold(entry.pan_hash, request.auth_code)
+        if hold is None or hold.key.acquirer != request.key.acquirer or hold.reversed:
+            return "25"
+        if not hold.stands or hold.completed:
+            return "12"
+        if entry.at_ms - hold.at_ms > HOLD_DAYS_MAX * _DAY_MS:
+            return "22"
+        if request.kind == "completion":
+            if request.amount_minor * 100 > hold.amount_minor * COMPLETION_PERCENT_MAX:
+                return "64"
+        elif request.amount_minor != hold.amount_minor:
+            return "64"
+        entry.original = hold
+        return ""
+
+    def _judge_refund(self, request: Request, entry: Entry) -> str:
+        """A refund without an original that is still known is accepted: the books go back a month only.
+
+        25 not this card's sale, or undone since; 64 more than is left of it.
+        """
+        if request.original is None or self.register.find(request.original) is None:
+            return ""
+        original = self._own_original(request, entry)
+        if original is None or original.kind not in ("sale", "completion") or not original.stands:
+            return "25"
+        if original.refunded_minor + request.amount_minor > original.amount_minor:
+            return "64"
+        entry.original = original
+        return ""
+
+    def _judge_reversal(self, request: Request, entry: Entry) -> str:
+        """ "" also where there is nothing to undo. 12 for what is never reversed; 25, and nothing moved, for another
+        sender's, card's or amount, for an original of an earlier day and for one refunded since."""
+        if request.original is None or request.original.mti not in REVERSIBLE_MTIS or request.kind == "balance":
+            return "12"
+        if request.foreign_original:
+            return "25"
+        original = self.register.find(request.original)
+        if original is None:
+            self.register.expect(request.original)
+            return ""
+        if original.pan_hash != entry.pan_hash or original.amount_minor != request.amount_minor:
+            return "25"
+        if original.kind != request.kind:
+            return "25"
+        if not original.approved or original.reversed:
+            return ""
+        if original.settlement_date != self.settlement_date or original.refunded_minor:
+            return "25"
+        entry.original = original
+        return ""
+
+    def _take_effect(self, entry: Entry) -> Movement:
+        moved = approve(entry)
+        account = self.ledger.accounts.get(entry.pan_hash)
+        if account is not None:
+            self.book(account, entry, moved)
+        return moved
+
+    def book(self, account: Account, entry: Entry, moved: Movement) -> None:
+        """Move the money and count it in the card's day."""
+        self.ledger.book(account, entry.key.acquirer, moved.posted, moved.held)
+        account.begin_day(entry.settlement_date)
+        if entry.kind != "refund":
+            account.spent_minor = max(0, account.spent_minor + moved.posted + moved.held)
+        if not entry.reversal and entry.kind in ("sale", "preauth"):
+            account.count += 1
+
+    def _balances(self, request: Request) -> str:
+        card, account = self._known[request.pan]
+        kind = "30" if card.credit else "10"
+        return write_54(
+            (
+                Balance(kind, "01", CURRENCY, account.balance_minor),
+                Balance(kind, "02", CURRENCY, account.available_minor),
+            )
+        )
+
+    def _row(self, request: Request, entry: Entry, moved: Movement) -> tuple[Any, ...]:
+        """The row of the LEDGER table, in its columns' order."""
+        key = entry.key
+        original = entry.original.key if entry.original is not None else request.original or _NO_ORIGINAL
+        effect = "none"
+        if moved != NOTHING:
+            effect = "undo" if entry.reversal else _EFFECTS.get(entry.kind, "undo")
+        return (
+            entry.number,
+            entry.at_ms,
+            self.institution,
+            entry.kind,
+            effect,
+            key.mti,
+            key.time,
+            key.stan,
+            key.acquirer,
+            key.forwarder,
+            original.time,
+            original.stan,
+            request.rrn,
+            request.mid,
+            request.tid,
+            request.mcc,
+            entry.amount_minor,
+            request.currency,
+            moved.posted,
+            moved.held,
+            entry.response_code,
+            entry.auth_code,
+            entry.settlement_date,
+            mask_pan(request.pan),
+            entry.pan_hash,
+        )
+
+
+_NO_ORIGINAL: Final = Key("", "", "", "", "")
+
+
+@lru_cache(maxsize=64)
+def _month(hour: int) -> str:
+    """YYMM in Beijing of an hour since the epoch."""
+    return time.strftime("%y%m", time.gmtime(hour * 3600 + _BEIJING_S))

@@ -1,0 +1,77 @@
+"""A bank's state from the rows it wrote: balances, holds, what was undone, and which keys were answered."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from switch.clearing.schema import LEDGER
+from switch.issuer.host import Bank
+from switch.issuer.register import Entry, Key, Movement, approve
+from switch.wire.transactions import BY_NAME
+
+_COLUMNS: Final = {name: place for place, name in enumerate(LEDGER.names)}
+_HOLD_KINDS: Final = frozenset(("preauth_void", "completion"))
+_PIN_REFUSALS: Final = frozenset(("55", "75"))
+
+
+def recover(banks: Mapping[str, Bank], rows: Iterable[tuple[Any, ...]]) -> tuple[int, str]:
+    """Let banks (by institution) take up their rows of the LEDGER table, in order of their numbers.
+
+    Returns the last row's number and the latest settlement date in the rows, (0, "") without any. The movements booked
+    are those of the rows. Rows of a bank that is not here are left alone.
+    """
+    number, dates = 0, dict[str, None]()
+    for row in rows:
+        number = max(number, row[0])
+        bank = banks.get(row[_COLUMNS["issuer"]])
+        if bank is not None:
+            dates.setdefault(row[_COLUMNS["settlement_date"]])
+            _take_up(bank, row)
+    for bank in banks.values():
+        bank.turning = False
+    return number, next(reversed(dates), "")
+
+
+def _take_up(bank: Bank, row: tuple[Any, ...]) -> None:
+    of = dict(zip(LEDGER.names, row, strict=True))
+    if of["settlement_date"] != bank.settlement_date:
+        bank.turn_day(of["settlement_date"])
+    key = Key(of["mti"], of["net_time"], of["net_stan"], of["acquirer"], of["forwarder"])
+    entry = Entry(key, of["kind"], of["mti"] == "0420", of["pan_hash"], of["amount"])
+    entry.number, entry.at_ms = of["number"], of["at_ms"]
+    entry.settlement_date, entry.auth_code = of["settlement_date"], of["auth_code"]
+    approved = of["response_code"] == "00"
+    if approved:
+        _link(bank, entry, of["original_time"], of["original_stan"])
+        approve(entry)
+        moved = Movement(of["posted_minor"], of["held_minor"])
+        if any(moved) or entry.pan_hash in bank.ledger.accounts:
+            bank.book(bank.ledger.account(entry.pan_hash), entry, moved)
+    entry.response_code = of["response_code"]
+    bank.register.add(entry)
+    _count_tries(bank, entry, approved)
+
+
+def _link(bank: Bank, entry: Entry, original_time: str, original_stan: str) -> None:
+    if not original_stan:
+        return
+    if entry.reversal:
+        mti = BY_NAME[entry.kind].network_mti
+    else:
+        mti = "0100" if entry.kind in _HOLD_KINDS else "0200"
+    key = Key(mti, original_time, original_stan, entry.key.acquirer, entry.key.forwarder)
+    original = bank.register.find(key)
+    if original is not None and original.approved:
+        entry.original = original
+    elif original is None and entry.reversal:
+        bank.register.expect(key)
+
+
+def _count_tries(bank: Bank, entry: Entry, approved: bool) -> None:
+    account = bank.ledger.accounts.get(entry.pan_hash)
+    if entry.response_code in _PIN_REFUSALS:
+        account = bank.ledger.account(entry.pan_hash)
+        account.begin_day(entry.settlement_date)
+        account.tries += 1
+    elif approved and account is not None and not entry.reversal and entry.kind != "refund":
+        # Rows do not say whether a PIN was given; an approved request is taken to have had the right one.
+        account.tries = 0

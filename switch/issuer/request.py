@@ -1,0 +1,99 @@
+"""A request or advice as an issuer sees it: the network's fields read once, and what is missing named."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from switch.issuer.register import Key
+from switch.issuer.verify import PinBlock
+from switch.wire.transactions import BY_NETWORK
+
+_ALWAYS: Final = (2, 3, 7, 11, 12, 13, 18, 22, 25, 32, 33, 37, 41, 42, 49, 60)
+_EXTRA: Final = {
+    "balance": (),
+    "sale": (4,),
+    "sale_void": (4, 90),
+    "refund": (4,),
+    "preauth": (4,),
+    "preauth_void": (4, 38),
+    "completion": (4, 38),
+    "completion_void": (4, 90),
+}
+MANDATORY: Final = {kind: _ALWAYS + extra for kind, extra in _EXTRA.items()}
+"""DEs of a request without which the answer is 30, by kind (network-protocol.md section 6)."""
+
+REVERSAL_MANDATORY: Final = (2, 3, 4, 7, 11, 18, 25, 32, 33, 37, 41, 42, 49, 60, 90)
+
+REVERSIBLE_MTIS: Final = frozenset(("0100", "0200"))
+
+
+class Request:
+    """What an issuer needs to know. `kind` is a row of the transaction matrix; of a reversal, that of its original.
+
+    `original` is the key in DE90, None without one; `foreign_original` says that DE90 names other institutions than
+    the sender's own.
+    """
+
+    __slots__ = (
+        "advice",
+        "amount_minor",
+        "auth_code",
+        "currency",
+        "expiry",
+        "foreign_original",
+        "key",
+        "kind",
+        "mcc",
+        "mid",
+        "original",
+        "pan",
+        "pin",
+        "reversal",
+        "rrn",
+        "tid",
+        "track2",
+    )
+
+    def __init__(self, mti: str, kind: str, fields: Mapping[int, Any]) -> None:
+        get = fields.get
+        acquirer, forwarder = fields[32], fields[33]
+        self.key = Key(mti, fields[7], fields[11], acquirer, forwarder)
+        self.kind = kind
+        self.reversal = mti == "0420"
+        self.advice = mti[1:] in ("220", "420")
+        self.pan: str = fields[2]
+        self.amount_minor = int(get(4, "0"))
+        self.currency: str = fields[49]
+        self.auth_code: str = get(38, "")
+        self.expiry: str = get(14, "")
+        self.track2: str = get(35, "")
+        self.mcc: str = fields[18]
+        self.rrn: str = fields[37]
+        self.tid: str = fields[41]
+        self.mid: str = fields[42]
+        self.pin: PinBlock | None = None
+        self.original: Key | None = None
+        self.foreign_original = False
+        elements = get(90)
+        if elements is not None:
+            self.original = Key(elements[:4], elements[10:20], elements[4:10], acquirer, forwarder)
+            self.foreign_original = elements[20:] != acquirer.zfill(11) + forwarder.zfill(11)
+
+    def __repr__(self) -> str:
+        return f"Request({self.kind} {self.key.mti} {self.key.time} {self.key.stan})"
+
+
+def kind_of(mti: str, fields: Mapping[int, Any]) -> str:
+    """The matrix row of a message, of a reversal that of its original; "" if there is none.
+
+    A reversal without DE90 is taken for one of a 0200 here, so that DE90 can be named as missing.
+    """
+    if mti == "0420":
+        mti = fields.get(90, "0200")[:4]
+    row = BY_NETWORK.get((mti, fields.get(3, ""), fields.get(25, "")))
+    return "" if row is None else row.name
+
+
+def missing(mti: str, kind: str, fields: Mapping[int, Any]) -> tuple[int, ...]:
+    """The mandatory DEs that are absent."""
+    wanted = REVERSAL_MANDATORY if mti == "0420" else MANDATORY[kind]
+    return tuple(de for de in wanted if de not in fields)

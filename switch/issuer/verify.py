@@ -1,0 +1,74 @@
+"""Whether this card may be used, by this holder, for this much today."""
+
+from typing import NamedTuple
+
+from switch.crypto.errors import PinFormatError
+from switch.crypto.hsm import Hsm
+from switch.issuer.ledger import Account
+from switch.issuer.portfolio import Card
+
+_STATUS_CODES = {"normal": "", "lost": "41", "stolen": "43", "restricted": "62"}
+
+
+class Limits(NamedTuple):
+    """Per card and settlement day: purchases and holds in minor units and in number; wrong PINs in a row."""
+
+    daily_minor: int = 20_000_000
+    daily_count: int = 200
+    tries_max: int = 3
+
+
+class PinBlock(NamedTuple):
+    """A PIN block as it came, its format, and the labels of the keys it may be under (the latest first)."""
+
+    block: bytes
+    format: str
+    labels: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"PinBlock({self.format})"
+
+
+def refuse_card(card: Card, track2: str, expiry: str, this_month: str) -> str:
+    """The code that refuses the card, "" if it may be used. `this_month` is YYMM, as is `expiry` (DE14, may be "").
+
+    41 lost, 43 stolen, 62 restricted, 54 expired or another expiry date, 59 a track that is not this card's.
+    """
+    code = _STATUS_CODES[card.status]
+    if code:
+        return code
+    if card.expiry < this_month or (expiry and expiry not in (card.expiry, "0000")):
+        return "54"
+    if track2 and track2.replace("D", "=") != card.track2:
+        return "59"
+    return ""
+
+
+def refuse_pin(hsm: Hsm, pvk: str, card: Card, account: Account, pin: PinBlock, tries_max: int) -> str:
+    """The code that refuses the PIN, "" if it is right; a right one clears the count of wrong ones.
+
+    55 wrong, 75 for the last try and all after it (the next settlement day begins anew), 99 not a PIN block.
+    """
+    if account.tries >= tries_max:
+        return "75"
+    if not account.pin_reference:
+        account.pin_reference = hsm.pin_reference(pvk, card.pan, card.pin)
+    malformed = 0
+    for label in pin.labels:
+        try:
+            if hsm.pin_matches(label, pin.format, card.pan, pin.block, account.pin_reference, pvk):
+                account.tries = 0
+                return ""
+        except PinFormatError:
+            malformed += 1
+    if malformed == len(pin.labels):
+        return "99"
+    account.tries += 1
+    return "75" if account.tries >= tries_max else "55"
+
+
+def refuse_limits(account: Account, amount_minor: int, limits: Limits) -> str:
+    """61 beyond the day's amount, 65 beyond the day's number, "" otherwise."""
+    if account.count >= limits.daily_count:
+        return "65"
+    return "61" if account.spent_minor + amount_minor > limits.daily_minor else ""

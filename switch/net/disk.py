@@ -1,0 +1,129 @@
+"""The durable store: SQLite with one writer, one transaction for many rows, and no second chance after an error.
+
+A commit that raised is neither stored nor not stored: SQLite's log may bring its rows back after a restart. So any
+error ends the process (`StorageFailed` is never caught below `serve`), and the recovered store decides.
+"""
+
+import fcntl
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import apsw
+
+from switch.clearing.schema import Table
+
+CHECKPOINT_PAGES = 4000
+
+
+class StorageFailed(Exception):
+    """The store cannot be trusted any more: stop, restart, recover."""
+
+
+class StoreInUse(Exception):
+    """Another process writes to this store."""
+
+
+class Disk:
+    """Rows appended in memory, made durable by `commit`. `durable` is the highest number known to be on the disk.
+
+    `path` is the database file; its lock file stands beside it. `tables` are created where they are absent.
+    """
+
+    def __init__(self, path: Path, tables: Sequence[Table]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.durable = 0
+        self.commits = 0
+        self.rows = 0
+        self._tables = tuple(tables)
+        self._lock = _lock(path.with_name(path.name + ".lock"))
+        self._inserts = {table.name: table.insert() for table in tables}
+        self._pending: dict[str, list[tuple[Any, ...]]] = {table.name: [] for table in tables}
+        self._last = 0
+        self._connection = apsw.Connection(str(path))
+        for statement in (
+            "PRAGMA journal_mode=WAL",
+            "PRAGMA synchronous=FULL",
+            "PRAGMA wal_autocheckpoint=0",
+            "PRAGMA mmap_size=0",
+            *(table.create() for table in tables),
+        ):
+            self._connection.execute(statement)
+        self.durable = self._last = max((self._highest(table.name) for table in tables), default=0)
+
+    def _highest(self, name: str) -> int:
+        cursor = self._connection.execute(f"SELECT coalesce(max(number), 0) FROM {name}")
+        return int(next(cursor)[0])
+
+    def add(self, number: int, table: str, row: tuple[Any, ...]) -> None:
+        """Take a row for the next commit."""
+        self._pending[table].append(row)
+        self._last = number
+
+    @property
+    def pending(self) -> int:
+        """Rows taken and not yet durable."""
+        return sum(map(len, self._pending.values()))
+
+    def commit(self) -> int:
+        """Make all rows taken so far durable, in one transaction; returns the highest durable number.
+
+        Raises StorageFailed on any storage error.
+        """
+        try:
+            connection = self._connection
+            connection.execute("BEGIN IMMEDIATE")
+            for name, rows in self._pending.items():
+                if rows:
+                    connection.executemany(self._inserts[name], rows)
+                    self.rows += len(rows)
+                    rows.clear()
+            connection.execute("COMMIT")
+            self.commits += 1
+            self.durable = self._last
+            if self.commits % 512 == 0:
+                self._checkpoint()
+        except apsw.Error as error:
+            raise StorageFailed(f"{self.path.name}: {type(error).__name__}") from None
+        return self.durable
+
+    def _checkpoint(self) -> None:
+        """From this connection only, between transactions: nobody else ever checkpoints."""
+        self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+    def history(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """All rows of all tables as (table, row), in the order of their numbers."""
+        names = [table.name for table in self._tables]
+        cursors = {name: self._connection.execute(f"SELECT * FROM {name} ORDER BY number") for name in names}
+        heads = {name: next(cursor, None) for name, cursor in cursors.items()}
+        while True:
+            live = [(row[0], name) for name, row in heads.items() if row is not None]
+            if not live:
+                return
+            name = min(live)[1]
+            row = heads[name]
+            heads[name] = next(cursors[name], None)
+            if row is not None:
+                yield name, row
+
+    def close(self) -> None:
+        """Fold the log into the database file and let go of it."""
+        try:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._connection.close()
+        except apsw.Error as error:
+            raise StorageFailed(f"{self.path.name}: {type(error).__name__}") from None
+        finally:
+            self._lock.close()
+
+
+def _lock(path: Path) -> IO[str]:
+    """Hold an exclusive lock on a file as long as the process lives."""
+    handle = path.open("w")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.close()
+        raise StoreInUse(f"{path.name} is held by another process") from None
+    return handle

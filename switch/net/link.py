@@ -1,0 +1,102 @@
+"""One connection: bytes to frames on the way in, finished bytes on the way out."""
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from switch.machine import Link
+from switch.net.pressure import Pressure
+from switch.wire.errors import FrameError
+from switch.wire.framing import Deframer, Framing
+
+if TYPE_CHECKING:
+    from switch.net.perform import Performer
+
+
+class LinkProtocol(asyncio.Protocol):
+    """The asyncio end of a Link; it knows frames and nothing of their contents.
+
+    `frame_s` is how long a frame may take from its first byte to its last.
+    """
+
+    __slots__ = (
+        "_deadline",
+        "_deframer",
+        "_frame_s",
+        "_performer",
+        "_pressure",
+        "framing",
+        "link",
+        "lost",
+        "transport",
+    )
+
+    def __init__(self, performer: "Performer", framing: Framing, link: Link, frame_s: float) -> None:
+        self._performer = performer
+        self._deframer = Deframer(framing)
+        self._pressure: Pressure | None = None
+        self._frame_s = frame_s
+        self._deadline: asyncio.TimerHandle | None = None
+        self.framing = framing
+        self.link = link
+        self.lost: asyncio.Event | None = None
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self._pressure = Pressure(self.transport)
+        self._performer.connected(self)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            frames = self._deframer.feed(data)
+        except FrameError as error:
+            self._performer.bad_bytes(self, error)
+            return
+        if frames:
+            self._performer.frames(self, frames)
+        if self._deframer.error is not None:
+            self._performer.bad_bytes(self, self._deframer.error)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Only a frame that has begun and not ended costs a timer."""
+        if self._deframer.pending:
+            if self._deadline is None:
+                self._deadline = self._performer.loop.call_later(self._frame_s, self._too_slow)
+        elif self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        self._deadline = None
+        self._performer.bad_bytes(self, FrameError("frame", None, f"not whole after {self._frame_s:g} s"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self.link.closed = True
+        if self.lost is not None:
+            self.lost.set()
+        self._performer.disconnected(self)
+
+    def pause_writing(self) -> None:
+        if self._pressure:
+            self._pressure.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._pressure:
+            self._pressure.resume_writing()
+
+    def write(self, data: bytes) -> None:
+        """Send finished bytes; a peer that lets too much pile up is cut off."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        transport.write(data)
+        if self._pressure and self._pressure.overrun():
+            transport.abort()
+
+    def close(self) -> None:
+        self.link.closed = True
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.close()

@@ -1,0 +1,71 @@
+"""Accepting connections, and dialling counterparts again and again until they answer."""
+
+import asyncio
+import contextlib
+import logging
+import resource
+
+from switch.net.perform import Performer
+from switch.wire.framing import Framing
+
+log = logging.getLogger("shoudan")
+
+RESERVED_DESCRIPTORS = 64
+BACKLOG = 4096
+
+
+def connections_max() -> int:
+    """How many connections the descriptor limit allows, with a reserve for files and lines."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or soft < hard:
+        with contextlib.suppress(ValueError, OSError):
+            wanted = 1 << 20 if hard == resource.RLIM_INFINITY else hard
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return soft - RESERVED_DESCRIPTORS
+
+
+async def listen(
+    performer: Performer, host: str, port: int, framing: Framing, frame_s: float, name: str = ""
+) -> asyncio.Server:
+    """Serve links of one framing. Past the descriptor limit connections are refused and counted."""
+    most = connections_max()
+
+    def make() -> asyncio.Protocol:
+        if performer.connections >= most:
+            performer.connections_refused += 1
+            return _Refuse()
+        return performer.protocol(framing, frame_s, name)
+
+    return await asyncio.get_running_loop().create_server(make, host, port, backlog=BACKLOG)
+
+
+class _Refuse(asyncio.Protocol):
+    """Closes at once."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
+async def dial(
+    performer: Performer, host: str, port: int, framing: Framing, name: str, frame_s: float, again_s: float
+) -> None:
+    """Keep one line to a counterpart: connect, wait until it breaks, connect again after `again_s`."""
+    loop = asyncio.get_running_loop()
+    said = False
+    while True:
+        try:
+            _, protocol = await loop.create_connection(lambda: performer.protocol(framing, frame_s, name), host, port)
+        except OSError as error:
+            if not said:
+                log.warning("no line to %s at %s:%d yet (%s), trying again every %g s", name, host, port,
+                            error.strerror or error, again_s)  # fmt: skip
+            said = True
+        else:
+            said = False
+            log.info("line to %s at %s:%d is up", name, host, port)
+            protocol.lost = asyncio.Event()
+            if not protocol.link.closed:
+                await protocol.lost.wait()
+            log.warning("line to %s is down", name)
+        await asyncio.sleep(again_s)

@@ -1,0 +1,35 @@
+"""Back-pressure: a peer that does not read is not read from, and is cut off when it still owes us too much."""
+
+import asyncio
+
+HIGH_WATER = 64 * 1024
+HARD_LIMIT = 1024 * 1024
+
+
+class Pressure:
+    """Watches one transport's write buffer.
+
+    While it is over its high-water mark the peer's own bytes are left unread; over the hard limit the connection is
+    aborted, so that one peer can hold no more than HARD_LIMIT bytes of ours.
+    """
+
+    __slots__ = ("_paused", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._paused = False
+        transport.set_write_buffer_limits(high=HIGH_WATER)
+
+    def pause_writing(self) -> None:
+        self._paused = True
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def overrun(self) -> bool:
+        """After a write: whether the peer has to be cut off."""
+        return self._paused and self._transport.get_write_buffer_size() > HARD_LIMIT

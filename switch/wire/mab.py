@@ -1,0 +1,55 @@
+"""What a MAC covers, on either link. The MAC itself is `switch.crypto.mac`'s business."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from switch.wire.errors import DecodeError, EncodeError
+
+_NETWORK_DES: Final = (2, 3, 4, 7, 11, 18, 25, 28, 32, 33, 38, 39, 41, 42, 90, 102, 103)
+_KEY_RESET_DES: Final = (2, 3, 4, 7, 11, 18, 25, 28, 32, 33, 38, 39, 41, 42, 53, 70, 90, 100)
+_LENGTH_DIGITS: Final = {2: 2, 32: 2, 33: 2, 100: 2, 102: 2, 103: 2}
+_ORIGINAL_DIGITS: Final = 20
+
+_FOREIGN = re.compile(r"[^0-9A-Z ,.]+")
+_SPACES = re.compile(r" {2,}")
+
+_BITMAP_END: Final = 10
+_MAC_SIZE: Final = 8
+
+
+def pos_mab(body: bytes) -> bytes:
+    """Bytes under DE64 of a terminal message: from the MTI to the byte before DE64, bit 64 set.
+
+    `body` is the packed message from its MTI, DE64 (or a placeholder of eight bytes) included. Raises DecodeError when
+    there is no DE64. Source: security.md section 4.
+    """
+    if len(body) < _BITMAP_END + _MAC_SIZE:
+        raise DecodeError("bitmap", len(body), "message too short to hold a MAC")
+    if not body[_BITMAP_END - 1] & 1:
+        raise DecodeError(64, _BITMAP_END - 1, "absent, so nothing is covered by a MAC")
+    return body[:-_MAC_SIZE]
+
+
+def network_mab(mti: str, fields: Mapping[int, Any], key_reset: bool = False) -> bytes:
+    """Characters under DE128 of a network message, as ASCII bytes.
+
+    The listed fields that are present, variable ones after their length digits, DE90 cut to its first 20 digits, joined
+    by one space, upper case, other characters than letters, digits, space, comma and period dropped, runs of spaces
+    made one, the end trimmed. A key-reset message (0800 with DE70 101) adds DE53, 70 and 100 and leaves out 102 and
+    103. Raises EncodeError for a field that is not text. Source: security.md section 6.
+    """
+    parts = [mti]
+    for de in _KEY_RESET_DES if key_reset else _NETWORK_DES:
+        value = fields.get(de)
+        if value is None:
+            continue
+        if not isinstance(value, str):
+            raise EncodeError(de, "the MAC covers text, not bytes")
+        if de == 90:
+            value = value[:_ORIGINAL_DIGITS]
+        elif de in _LENGTH_DIGITS:
+            value = f"{len(value):0{_LENGTH_DIGITS[de]}d}{value}"
+        parts.append(value)
+    text = _FOREIGN.sub("", " ".join(parts).upper())
+    return _SPACES.sub(" ", text).rstrip(" ").encode("ascii")

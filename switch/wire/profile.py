@@ -1,0 +1,244 @@
+"""What differs between acquirers and networks: one TOML profile per link, checked whole, with defaults.
+
+A profile file names the profile it `extends` (one shipped in `profiles/`, or another file beside it) and changes what
+it needs to; an unknown key is refused with its place. Nothing about a dialect needs Python.
+"""
+
+import tomllib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from switch.wire.errors import WireError
+from switch.wire.framing import Framing
+
+SHIPPED = Path(__file__).parent / "profiles"
+
+
+class ProfileError(WireError):
+    """A profile that cannot be used: `where` is the file and key."""
+
+
+class _Section(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """A table of a profile; keys it does not know are errors."""
+
+
+class FramingSection(_Section, frozen=True, kw_only=True):
+    """How a frame stands on the wire."""
+
+    length: Literal["bin2", "ascii4", "none"] = "bin2"
+    tpdu: bool = True
+    header: Literal[0, 6, 46] = 6
+    counts_itself: bool = False
+    frame_max: int = 4096
+
+
+class KeyBlock(_Section, frozen=True, kw_only=True):
+    """One key in DE62 of the sign-in reply: ciphertext, zero filler, check value (bytes each)."""
+
+    name: Literal["pik", "mak", "tdk"]
+    bytes: Literal[8, 16] = 16
+    pad: int = 0
+    kcv: int = 4
+
+
+class SuiteSection(_Section, frozen=True, kw_only=True):
+    """How terminals of one algorithm suite sign in and protect their messages."""
+
+    sign_in_code: str
+    keys: tuple[KeyBlock, ...]
+    algorithm_digit: str
+    pin_format: Literal["iso0", "plain", "sm4"]
+    pin_carrier: Literal["de52", "de63-sm", "de62-22"] = "de52"
+    mac: Literal["cup-ecb", "x9.9", "x9.19", "sm4-cbc"] = "cup-ecb"
+
+
+class PosHeaderSection(_Section, frozen=True, kw_only=True):
+    """Contents of the 6-byte header and the TPDU a terminal sends."""
+
+    application_class: str = "60"
+    software_version: str = "31"
+    tail: str = "000000"
+    tpdu: str = "6000030000"
+    reply_tpdu: Literal["swap", "echo"] = "swap"
+
+
+class PosReversalSection(_Section, frozen=True, kw_only=True):
+    """Reasons a terminal gives in DE39 of its 0400, how often it repeats, and what ends it."""
+
+    no_reply: str = "98"
+    bad_reply: str = "96"
+    bad_mac: str = "A0"
+    other: str = "06"
+    attempts_max: int = 3
+    accepted: tuple[str, ...] = ("00", "12", "25")
+
+
+class PosTimers(_Section, frozen=True, kw_only=True):
+    """Seconds."""
+
+    reply_s: float = 60.0
+    idle_s: float = 300.0
+    frame_s: float = 5.0
+
+
+class PosProfile(_Section, frozen=True, kw_only=True, tag_field="dialect", tag="pos"):
+    """A terminal link. `pads` maps a DE to the pad nibble this acquirer writes where it is not 0."""
+
+    name: str
+    framing: FramingSection = FramingSection()
+    header: PosHeaderSection = PosHeaderSection()
+    suites: dict[Literal["3des", "sm4"], SuiteSection]
+    reversal: PosReversalSection = PosReversalSection()
+    timers: PosTimers = PosTimers()
+    pads: dict[str, str] = {}
+    scheme: str = "CUP"
+    operator: str = "01 "
+    merchant_name_in_reply: bool = False
+
+
+class NetworkHeaderSection(_Section, frozen=True, kw_only=True):
+    """Contents of the 46-byte header."""
+
+    version: Literal[1, 2, 129, 130] = 2
+    destination: str = "00010000"
+    source: str = "00000000"
+
+
+class NetworkKeysSection(_Section, frozen=True, kw_only=True):
+    """Keys between member and network: their suite, and how a reset names them in DE53."""
+
+    suite: Literal["3des", "sm4"] = "3des"
+    mac: Literal["x9.9", "x9.19", "sm4-cbc"] = "x9.19"
+    mac_key_bytes: Literal[8, 16] = 16
+    pin_format: Literal["iso0", "sm4"] = "iso0"
+    pin_carrier: Literal["de52", "de63-sm"] = "de52"
+    algorithm_digit: str = "6"
+    apply_at_sign_on: bool = True
+    mac_key_proves_itself: bool = True
+    overlap_s: float = 30.0
+
+
+class NetworkReversalSection(_Section, frozen=True, kw_only=True):
+    """DE60.1 reasons, the MTI of a repeat and when to repeat."""
+
+    timeout: str = "0000"
+    terminal: str = "4351"
+    repeat_mti: Literal["0420", "0421"] = "0420"
+    first_repeat_s: float = 60.0
+    repeat_max_s: float = 900.0
+    accepted: tuple[str, ...] = ("00", "25", "12", "94")
+    suspicious: tuple[str, ...] = ("25",)
+
+
+class NetworkTimers(_Section, frozen=True, kw_only=True):
+    """Seconds."""
+
+    reply_s: float = 30.0
+    keep_alive_s: float = 30.0
+    line_test_s: float = 60.0
+    reconnect_s: float = 1.0
+    frame_s: float = 5.0
+
+
+class NetworkCodes(_Section, frozen=True, kw_only=True):
+    """What the terminal is told when this link gives no answer."""
+
+    no_reply: str = "98"
+    link_down: str = "91"
+    rejected: str = "96"
+
+
+class NetworkProfile(_Section, frozen=True, kw_only=True, tag_field="dialect", tag="network"):
+    """A link to a network or to the bank's own core.
+
+    `acquirer` is DE32 and `forwarder` DE33, eight digits each; `response_map` turns codes of this link into those the
+    terminal is told.
+    """
+
+    name: str
+    framing: FramingSection = FramingSection(length="ascii4", tpdu=False, header=46)
+    header: NetworkHeaderSection = NetworkHeaderSection()
+    acquirer: str = "00000000"
+    forwarder: str = "00000000"
+    keys: NetworkKeysSection = NetworkKeysSection()
+    reversal: NetworkReversalSection = NetworkReversalSection()
+    timers: NetworkTimers = NetworkTimers()
+    codes: NetworkCodes = NetworkCodes()
+    response_map: dict[str, str] = {}
+    terminal_type: str = "03"
+
+
+Profile: TypeAlias = PosProfile | NetworkProfile
+
+
+def framing_of(profile: Profile) -> Framing:
+    """The profile's framing as the value the deframer takes."""
+    section = profile.framing
+    return Framing(
+        length=section.length,
+        tpdu=section.tpdu,
+        header=section.header,
+        counts_itself=section.counts_itself,
+        frame_max=section.frame_max,
+    )
+
+
+def load_profile(name: str | Path) -> Profile:
+    """A shipped profile by name ("unionpay-pos"), or a TOML file by path.
+
+    Raises ProfileError with file and key for anything the profile may not hold.
+    """
+    table = _read(_locate(str(name), Path()), 0)
+    return profile_from(table, str(name))
+
+
+def profile_from(table: dict[str, Any], where: str) -> Profile:
+    """A profile from a table already read (`where` names it in errors)."""
+    try:
+        return msgspec.convert(table, PosProfile | NetworkProfile)
+    except msgspec.ValidationError as error:
+        raise ProfileError(f"profile {where}", None, str(error)) from None
+
+
+def _locate(name: str, beside: Path) -> Path:
+    shipped = SHIPPED / f"{name}.toml"
+    if shipped.is_file():
+        return shipped
+    path = beside / name
+    if path.is_file():
+        return path
+    known = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
+    raise ProfileError(f"profile {name}", None, f"no such file, and not one of the shipped profiles ({known})")
+
+
+def _read(path: Path, depth: int) -> dict[str, Any]:
+    if depth > 8:
+        raise ProfileError(f"profile {path}", None, "extends itself")
+    table = _toml(path)
+    parent = table.pop("extends", None)
+    if parent is None:
+        return table
+    return _merge(_read(_locate(str(parent), path.parent), depth + 1), table)
+
+
+@lru_cache(maxsize=64)
+def _text(path: Path, mtime_ns: int) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(_text(path, path.stat().st_mtime_ns))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProfileError(f"profile {path}", None, str(error)) from None
+
+
+def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(value, dict) and isinstance(below, dict) else value
+    return merged

@@ -1,0 +1,1 @@
+"""Terminals in software: flows over a memory that survives power-off, and drivers that give them a wire."""

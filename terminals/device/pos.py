@@ -1,0 +1,230 @@
+"""The POS: every transaction of the matrix as one dialogue, from the card to the book.
+
+Before each of them the terminal signs in if need be, puts right what it owes, and settles a full batch. A request that
+can be reversed owes its reversal from the moment before it leaves until it is answered: wherever the dialogue is
+killed, the next one finds the debt in memory. Sources: pos-protocol.md sections 7 and 8.
+"""
+
+from typing import Any
+
+from switch.wire.errors import DecodeError
+from switch.wire.private import read_54
+from switch.wire.transactions import BY_NAME
+from terminals.device.dialogue import (
+    KEYED,
+    SILENCE,
+    SWIPED,
+    BadMac,
+    BadReply,
+    Card,
+    Line,
+    Outcome,
+    ask,
+    reason_of,
+    record,
+    request_fields,
+    sealed,
+)
+from terminals.device.manage import echo, sign_in, sign_off
+from terminals.device.memory import Item, Memory, Original, Pending
+from terminals.device.reversal import clear, put_right
+from terminals.device.settle import settle
+from terminals.flow import Ask, Cancelled, Flow, FlowError
+
+__all__ = [
+    "KEYED",
+    "SWIPED",
+    "Card",
+    "Line",
+    "Outcome",
+    "balance",
+    "clear",
+    "completion",
+    "completion_void",
+    "echo",
+    "preauth",
+    "preauth_void",
+    "put_right",
+    "ready",
+    "refund",
+    "sale",
+    "sale_void",
+    "settle",
+    "sign_in",
+    "sign_off",
+    "transact",
+]
+
+
+def ready(memory: Memory, line: Line) -> Flow[Outcome | None]:
+    """All that comes before a new transaction; None when it may go, else the dialogue that stands in its way."""
+    obstacle = yield from clear(memory, line)
+    if obstacle is None and (memory.settling is not None or memory.batch_full):
+        settled = yield from settle(memory, line)
+        if memory.settling is not None or memory.batch_full:
+            return settled
+        obstacle = yield from clear(memory, line)
+    return obstacle
+
+
+def transact(
+    memory: Memory,
+    line: Line,
+    kind: str,
+    card: Card | None = None,
+    amount_minor: int = 0,
+    original: Item | Original | None = None,
+    *,
+    entry: str = SWIPED,
+    pin: bool = True,
+) -> Flow[Outcome]:
+    """One transaction of any kind of the matrix.
+
+    `card` may be None where `original` is an item of the terminal's own book: the number then comes from there.
+    `entry` is SWIPED or KEYED; with `pin` the holder is asked for it, where the kind has one. Raises ValueError for a
+    card or original that the kind lacks; EncodeError or PinFormatError, before anything is written, for an amount or a
+    PIN that no message can carry.
+    """
+    row = BY_NAME[kind]
+    named, source = _original(kind, original)
+    pan, expiry = _number(kind, card, source)
+    obstacle = yield from ready(memory, line)
+    if obstacle is not None:
+        return Outcome(kind, "unsent", obstacle.response_code, reason=obstacle.kind, fields=obstacle.fields)
+    digits = ""
+    if card is not None and pin and row.pin:
+        try:
+            digits = yield Ask("pin", card)
+        except Cancelled:
+            return Outcome(kind, "unsent", reason="cancelled")
+    track = card.track2 if card is not None and entry == SWIPED else ""
+    entry_mode = (entry if track else KEYED) + ("1" if digits else "2")
+    item = Item(kind, memory.batch, memory.next_stan(), amount_minor, entry_mode, pan, expiry, named, source)
+    fields = request_fields(memory, line, item, track, digits)
+    body = sealed(memory, line, row.mti, fields)
+    memory.items.append(item)
+    if row.amount:
+        memory.pending = Pending(item, line.profile.reversal.no_reply)
+        item.reversal = "pending" if row.reversible else "none"
+    try:
+        reply = yield from ask(memory, line, row.mti, body, item.stan, mac=True, amount=fields.get(4, ""))
+        balance_minor = _balance(reply) if kind == "balance" else None
+    except (*SILENCE, BadReply) as error:
+        return _doubtful(memory, line, item, error)
+    record(memory, item, reply)
+    return Outcome(
+        kind, item.state, item.response_code, item.stan, item.batch, item.rrn, item.auth_code, item.amount_minor,
+        item=item, balance_minor=balance_minor, fields=reply,
+    )  # fmt: skip
+
+
+def _original(kind: str, original: Item | Original | None) -> tuple[Original | None, Item | None]:
+    """How the earlier transaction is named, and the item itself where it is in the terminal's own book."""
+    if (original is None) != (not BY_NAME[kind].original):
+        raise ValueError(f"{kind}: {'an' if original is None else 'no'} earlier transaction is wanted")
+    return (original.name(), original) if isinstance(original, Item) else (original, None)
+
+
+def _number(kind: str, card: Card | None, source: Item | None) -> tuple[str, str]:
+    """Card number and expiry."""
+    if card is not None:
+        return card.pan, card.expiry
+    if source is None:
+        raise ValueError(f"{kind}: neither a card nor an item of the terminal's own book")
+    return source.pan, source.expiry
+
+
+def _doubtful(memory: Memory, line: Line, item: Item, error: FlowError) -> Outcome:
+    """No answer, or none to be believed: the debt stays, with the reason the reversal will give."""
+    reasons = line.profile.reversal
+    if memory.pending is not None and isinstance(error, BadReply):
+        memory.pending.reason = reasons.bad_mac if isinstance(error, BadMac) else reasons.bad_reply
+    return Outcome(
+        item.kind,
+        "unknown",
+        "",
+        item.stan,
+        item.batch,
+        amount_minor=item.amount_minor,
+        reason=reason_of(error),
+        item=item,
+    )
+
+
+def _balance(reply: dict[int, Any]) -> int | None:
+    """The available balance of DE54 in minor units, None where the host gives none."""
+    text = reply.get(54)
+    if not text:
+        return None
+    try:
+        entries = read_54(text)
+    except DecodeError:
+        raise BadReply("DE54 cannot be read") from None
+    return next((entry.amount_minor for entry in entries if entry.amount_type == "02"), entries[0].amount_minor)
+
+
+def balance(memory: Memory, line: Line, card: Card, *, entry: str = SWIPED, pin: bool = True) -> Flow[Outcome]:
+    """Balance inquiry (余额查询)."""
+    return transact(memory, line, "balance", card, entry=entry, pin=pin)
+
+
+def sale(
+    memory: Memory, line: Line, card: Card, amount_minor: int, *, entry: str = SWIPED, pin: bool = True
+) -> Flow[Outcome]:
+    """Sale (消费)."""
+    return transact(memory, line, "sale", card, amount_minor, entry=entry, pin=pin)
+
+
+def sale_void(
+    memory: Memory, line: Line, original: Item, card: Card | None = None, *, entry: str = SWIPED, pin: bool = True
+) -> Flow[Outcome]:
+    """Void of a sale of the open batch (消费撤销), by voucher alone or with the card; always the whole amount."""
+    return transact(memory, line, "sale_void", card, original.amount_minor, original, entry=entry, pin=pin)
+
+
+def refund(
+    memory: Memory,
+    line: Line,
+    original: Item | Original,
+    card: Card | None,
+    amount_minor: int,
+    *,
+    entry: str = SWIPED,
+) -> Flow[Outcome]:
+    """Refund (退货) of all or part of an earlier transaction of any day. Unanswered it is repeated, never reversed."""
+    return transact(memory, line, "refund", card, amount_minor, original, entry=entry, pin=False)
+
+
+def preauth(
+    memory: Memory, line: Line, card: Card, amount_minor: int, *, entry: str = SWIPED, pin: bool = True
+) -> Flow[Outcome]:
+    """Pre-authorization (预授权)."""
+    return transact(memory, line, "preauth", card, amount_minor, entry=entry, pin=pin)
+
+
+def preauth_void(
+    memory: Memory, line: Line, original: Item, card: Card | None = None, *, entry: str = SWIPED, pin: bool = True
+) -> Flow[Outcome]:
+    """Void of a pre-authorization (预授权撤销)."""
+    return transact(memory, line, "preauth_void", card, original.amount_minor, original, entry=entry, pin=pin)
+
+
+def completion(
+    memory: Memory,
+    line: Line,
+    original: Item | Original,
+    card: Card | None,
+    amount_minor: int,
+    *,
+    entry: str = SWIPED,
+    pin: bool = True,
+) -> Flow[Outcome]:
+    """Completion of a pre-authorization (预授权完成), of an amount of its own."""
+    return transact(memory, line, "completion", card, amount_minor, original, entry=entry, pin=pin)
+
+
+def completion_void(
+    memory: Memory, line: Line, original: Item, card: Card | None = None, *, entry: str = SWIPED, pin: bool = True
+) -> Flow[Outcome]:
+    """Void of a completion of the open batch (预授权完成撤销)."""
+    return transact(memory, line, "completion_void", card, original.amount_minor, original, entry=entry, pin=pin)

@@ -1,0 +1,99 @@
+"""Putting right what the last dialogue left in doubt, before anything new: the reversal (冲正), or the advice again.
+
+A terminal owes at most one of them. Sources: pos-protocol.md section 8; practice.md, "Keys of a transaction".
+"""
+
+from typing import Final
+
+from terminals.device.dialogue import (
+    SIGN_IN_AGAIN,
+    SILENCE,
+    BadReply,
+    Line,
+    Outcome,
+    ask,
+    reason_of,
+    record,
+    request_fields,
+    reversal_fields,
+    sealed,
+)
+from terminals.device.manage import sign_in
+from terminals.device.memory import Memory, Pending
+from terminals.flow import Flow
+
+ORIGINAL_NOT_FOUND: Final = "25"
+DUPLICATE: Final = "94"
+NOT_DECIDED: Final = SIGN_IN_AGAIN | {"68", "91", "96", "98"}
+"""Answers to a repeated advice that say nothing of the first one: the host could not look."""
+
+
+def clear(memory: Memory, line: Line) -> Flow[Outcome | None]:
+    """Sign in if need be and put right what is owed; None when the way is free, else the dialogue that failed."""
+    if not memory.signed_in:
+        outcome = yield from sign_in(memory, line)
+        if not outcome.approved:
+            return outcome
+    if memory.pending is None:
+        return None
+    outcome = yield from put_right(memory, line)
+    return None if memory.pending is None else outcome
+
+
+def put_right(memory: Memory, line: Line) -> Flow[Outcome]:
+    """Send what is owed until it is answered, as often as the profile says; `memory.pending` is None when it was.
+
+    Signs in again where the host asks for it. The outcome is that of the last dialogue.
+    """
+    outcome = Outcome("reversal", "unsent")
+    for _ in range(line.profile.reversal.attempts_max):
+        pending = memory.pending
+        if pending is None:
+            break
+        if not memory.signed_in:
+            outcome = yield from sign_in(memory, line)
+            if not outcome.approved:
+                break
+        outcome = yield from _repeat(memory, line, pending) if pending.repeats else _reverse(memory, line, pending)
+    return outcome
+
+
+def _reverse(memory: Memory, line: Line, pending: Pending) -> Flow[Outcome]:
+    item = pending.item
+    body = sealed(memory, line, "0400", reversal_fields(memory, item, pending.reason))
+    pending.tries += 1
+    try:
+        reply = yield from ask(memory, line, "0400", body, item.stan, mac=True)
+    except (*SILENCE, BadReply) as error:
+        return Outcome("reversal", "unknown", stan=item.stan, batch=item.batch, reason=reason_of(error), item=item)
+    code = reply[39]
+    taken = code in line.profile.reversal.accepted
+    if taken:
+        item.reversal = "refused" if code == ORIGINAL_NOT_FOUND else "done"
+        memory.pending = None
+    state = "approved" if taken else "declined"
+    return Outcome(
+        "reversal", state, code, item.stan, item.batch, amount_minor=item.amount_minor, item=item, fields=reply
+    )
+
+
+def _repeat(memory: Memory, line: Line, pending: Pending) -> Flow[Outcome]:
+    item = pending.item
+    mti = item.row.mti
+    fields = request_fields(memory, line, item)
+    body = sealed(memory, line, mti, fields)
+    pending.tries += 1
+    try:
+        reply = yield from ask(memory, line, mti, body, item.stan, mac=True, amount=fields[4])
+    except (*SILENCE, BadReply) as error:
+        return Outcome("advice", "unknown", stan=item.stan, batch=item.batch, reason=reason_of(error), item=item)
+    code = reply[39]
+    if code in NOT_DECIDED:
+        return Outcome("advice", "unknown", code, item.stan, item.batch, item=item, fields=reply)
+    record(memory, item, reply)
+    if code == DUPLICATE:
+        item.state = "approved"  # delivered: the host has it from an earlier try
+    return Outcome(
+        "advice", item.state, code, item.stan, item.batch, item.rrn, item.auth_code, item.amount_minor, item=item,
+        fields=reply,
+    )  # fmt: skip

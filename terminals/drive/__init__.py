@@ -1,0 +1,1 @@
+"""Drivers: in memory, asyncio, blocking socket. Each interprets the same flow effects."""

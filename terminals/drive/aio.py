@@ -1,0 +1,194 @@
+"""On asyncio: one connection a terminal, kept between dialogues or made for each.
+
+A reply that comes after its request was given up must not answer the next one: each reply's MTI and DE11 are compared
+with what is waited for, and what does not fit is counted and dropped.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias, TypeVar
+
+from switch.wire.errors import FrameError
+from switch.wire.framing import Deframer
+from terminals.device.dialogue import Line
+from terminals.drive.replies import Waited, fits, waited_for
+from terminals.flow import Ask, Call, Flow, FlowError, HostUnreachable, PowerOff, TimedOut
+
+T = TypeVar("T")
+
+Holder: TypeAlias = Callable[[Ask], Any | Awaitable[Any]]
+"""The person at the terminal: an Ask to its answer, at once or awaited; may raise Cancelled."""
+
+Observer: TypeAlias = Callable[[bytes, float, bytes | None], None]
+"""Told of every Call: the request's body, the seconds it took, the reply's body or None."""
+
+
+class Connection(asyncio.Protocol):
+    """One connection to the host, with at most one request under way."""
+
+    __slots__ = ("_deframer", "_line", "_loop", "_reply", "_transport", "_waited", "stale")
+
+    def __init__(self, line: Line, loop: asyncio.AbstractEventLoop) -> None:
+        self._line = line
+        self._loop = loop
+        self._deframer = Deframer(line.framing)
+        self._transport: asyncio.Transport | None = None
+        self._reply: asyncio.Future[bytes] | None = None
+        self._waited: Waited = ("", None)
+        self.stale = 0
+
+    @property
+    def open(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            frames = self._deframer.feed(data)
+        except FrameError:
+            self.close()
+            return
+        for frame in frames:
+            reply = self._reply
+            if reply is None or reply.done() or not fits(self._line, frame.body, self._waited):
+                self.stale += 1
+            else:
+                reply.set_result(frame.body)
+        if self._deframer.error is not None:
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self.fail(HostUnreachable())
+
+    async def call(self, body: bytes, timeout_s: float) -> bytes:
+        """Send one request and wait for its reply. TimedOut, HostUnreachable; PowerOff through `fail`."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise HostUnreachable
+        self._waited = waited_for(self._line, body)
+        reply: asyncio.Future[bytes] = self._loop.create_future()
+        self._reply = reply
+        try:
+            transport.write(self._line.wrap(body))
+            async with asyncio.timeout(timeout_s):
+                return await reply
+        except TimeoutError:
+            raise TimedOut from None
+        finally:
+            self._reply = None
+
+    def fail(self, error: FlowError) -> None:
+        """End the call under way with this error."""
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_exception(error)
+
+    def close(self) -> None:
+        """Close at once; a call under way ends as HostUnreachable."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class Session:
+    """A terminal's way to its host. One dialogue at a time.
+
+    `kept`: the connection stays between dialogues and is made again when it was lost; else each dialogue has its own.
+    `stale` counts replies that nobody waited for, `connects` the connections made.
+    """
+
+    __slots__ = ("_connection", "_host", "_observe", "_off", "_port", "_stale", "connects", "kept", "line")
+
+    def __init__(self, line: Line, host: str, port: int, *, kept: bool = True, observe: Observer | None = None) -> None:
+        self.line = line
+        self.kept = kept
+        self.connects = 0
+        self._host = host
+        self._port = port
+        self._observe = observe
+        self._connection: Connection | None = None
+        self._off = False
+        self._stale = 0
+
+    @property
+    def stale(self) -> int:
+        return self._stale + (self._connection.stale if self._connection is not None else 0)
+
+    async def run(self, flow: Flow[T], holder: Holder) -> T:
+        """Run a dialogue to its end and give its result. PowerOff, and what else the flow does not deal with, come out.
+
+        Cancelling the task leaves the terminal as a loss of power would.
+        """
+        answer: Any = None
+        error: FlowError | None = None
+        self._off = False
+        try:
+            while True:
+                effect = flow.throw(error) if error is not None else flow.send(answer)
+                answer, error = None, None
+                try:
+                    if isinstance(effect, Call):
+                        answer = await self._call(effect)
+                    elif isinstance(effect, Ask):
+                        answer = holder(effect)
+                        if isinstance(answer, Awaitable):
+                            answer = await answer
+                    else:
+                        await asyncio.sleep(effect.seconds)
+                    if self._off:
+                        error = PowerOff()
+                except FlowError as raised:
+                    error = raised
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        finally:
+            flow.close()
+            if not self.kept:
+                self.close()
+
+    def power_off(self) -> None:
+        """Cut the power: the connection is gone, the dialogue under way ends with PowerOff at its yield."""
+        self._off = True
+        if self._connection is not None:
+            self._connection.fail(PowerOff())
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._connection is not None:
+            self._stale += self._connection.stale
+            self._connection.close()
+            self._connection = None
+
+    async def _call(self, call: Call) -> bytes:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        reply: bytes | None = None
+        try:
+            connection = self._connection
+            if connection is None or not connection.open:
+                connection = await self._connect(loop, call.timeout_s)
+            reply = await connection.call(call.body, call.timeout_s - (loop.time() - started))
+            return reply
+        finally:
+            if self._observe is not None:
+                self._observe(call.body, loop.time() - started, reply)
+
+    async def _connect(self, loop: asyncio.AbstractEventLoop, timeout_s: float) -> Connection:
+        self.close()
+        try:
+            async with asyncio.timeout(timeout_s):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(self.line, loop), self._host, self._port
+                )
+        except OSError:  # TimeoutError is one of them
+            raise HostUnreachable from None
+        self.connects += 1
+        if self._off:
+            connection.close()
+            raise PowerOff
+        self._connection = connection
+        return connection

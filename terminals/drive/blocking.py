@@ -1,0 +1,142 @@
+"""On a plain blocking socket: for threads, greenlets and the command line."""
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
+
+from switch.wire.errors import FrameError
+from switch.wire.framing import Deframer
+from terminals.device.dialogue import Line
+from terminals.drive.replies import Waited, fits, waited_for
+from terminals.flow import Ask, Call, Flow, FlowError, HostUnreachable, TimedOut
+
+T = TypeVar("T")
+
+Holder: TypeAlias = Callable[[Ask], Any]
+"""The person at the terminal: an Ask to its answer; may raise Cancelled."""
+
+Observer: TypeAlias = Callable[[bytes, float, bytes | None], None]
+"""Told of every Call: the request's body, the seconds it took, the reply's body or None."""
+
+_RECEIVE = 8192
+
+
+class Session:
+    """A terminal's way to its host, with the same promises as `aio.Session`: `kept`, `stale`, `connects`."""
+
+    __slots__ = ("_address", "_deframer", "_observe", "_socket", "connects", "kept", "line", "stale")
+
+    def __init__(self, line: Line, host: str, port: int, *, kept: bool = True, observe: Observer | None = None) -> None:
+        self.line = line
+        self.kept = kept
+        self.connects = 0
+        self.stale = 0
+        self._address = (host, port)
+        self._observe = observe
+        self._socket: socket.socket | None = None
+        self._deframer = Deframer(line.framing)
+
+    def run(self, flow: Flow[T], holder: Holder) -> T:
+        """Run a dialogue to its end and give its result; what the flow does not deal with comes out."""
+        answer: Any = None
+        error: FlowError | None = None
+        try:
+            while True:
+                effect = flow.throw(error) if error is not None else flow.send(answer)
+                answer, error = None, None
+                try:
+                    if isinstance(effect, Call):
+                        answer = self._call(effect)
+                    elif isinstance(effect, Ask):
+                        answer = holder(effect)
+                    else:
+                        time.sleep(effect.seconds)
+                except FlowError as raised:
+                    error = raised
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        finally:
+            flow.close()
+            if not self.kept:
+                self.close()
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _call(self, call: Call) -> bytes:
+        started = time.monotonic()
+        reply: bytes | None = None
+        try:
+            reply = self._exchange(call.body, started + call.timeout_s)
+            return reply
+        except TimeoutError:
+            raise TimedOut from None
+        except (OSError, FrameError):
+            self.close()
+            raise HostUnreachable from None
+        finally:
+            if self._observe is not None:
+                self._observe(call.body, time.monotonic() - started, reply)
+
+    def _exchange(self, body: bytes, deadline: float) -> bytes:
+        waited = waited_for(self.line, body)
+        connection = self._connected(deadline)
+        try:
+            connection.settimeout(_left(deadline))
+            connection.sendall(self.line.wrap(body))
+        except TimeoutError:
+            raise ConnectionAbortedError from None  # a part of a frame may have left: this stream is spoilt
+        while True:
+            connection.settimeout(_left(deadline))
+            data = connection.recv(_RECEIVE)
+            if not data:
+                raise ConnectionResetError
+            reply = self._pick(data, waited)
+            if reply is not None:
+                return reply
+
+    def _pick(self, data: bytes, waited: Waited) -> bytes | None:
+        """The reply that is waited for, out of what just arrived; the rest is stale."""
+        reply: bytes | None = None
+        for frame in self._deframer.feed(data):
+            if reply is None and fits(self.line, frame.body, waited):
+                reply = frame.body
+            else:
+                self.stale += 1
+        return reply
+
+    def _connected(self, deadline: float) -> socket.socket:
+        if self._socket is not None and _dropped(self._socket):
+            self.close()
+        if self._socket is None:
+            try:
+                self._socket = socket.create_connection(self._address, _left(deadline))
+            except TimeoutError:
+                raise ConnectionRefusedError from None  # nothing was sent
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._deframer = Deframer(self.line.framing)
+            self.connects += 1
+        return self._socket
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _dropped(connection: socket.socket) -> bool:
+    """Whether the host closed the kept connection meanwhile."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

@@ -1,0 +1,98 @@
+"""Mints terminals and their merchants from one seed: the same seed, the same fleet, thousands in a moment.
+
+Merchants, names and keys are invented; the merchant number has the field's own build: acquirer 3, city 4, MCC 4,
+serial 4.
+"""
+
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+from typing import Final
+
+from switch.crypto.block import adjust_parity
+from terminals.device.memory import Memory
+from terminals.device.pinpad import PinPad
+
+ACQUIRER: Final = "999"
+"""First three digits of every merchant number here; no acquirer has it."""
+
+_TRADES: Final = (
+    ("5411", "超市", 22), ("5812", "饭店", 18), ("5814", "小吃店", 10), ("5311", "百货商场", 8), ("5541", "加油站", 8),
+    ("5912", "大药房", 7), ("5651", "服饰店", 7), ("5732", "电器行", 5), ("7011", "宾馆", 5), ("5942", "书店", 3),
+    ("5944", "珠宝店", 2), ("8062", "医院", 2), ("7832", "影院", 3),
+)  # fmt: skip
+"""MCC, the word a merchant's name ends with, share in 100."""
+
+_DISTRICTS: Final = (
+    ("1000", "城东区"), ("1000", "城西区"), ("2900", "江北区"), ("2900", "江南区"), ("3310", "湖滨区"),
+    ("3010", "钟山路"), ("5810", "越秀街"), ("5840", "南湾区"), ("6510", "锦水区"), ("7910", "雁塔路"),
+)  # fmt: skip
+"""City digits of the merchant number, and a part of that city."""
+
+_NAMES_FIRST: Final = "和福祥顺兴泰永恒瑞隆"
+_NAMES_SECOND: Final = "记源盛安丰华来康达美"
+_SERIAL_MAX: Final = 9_999
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """A POS as its acquirer registered it. `tmk` is its master key (16 bytes), shown by no repr."""
+
+    tid: str
+    mid: str
+    mcc: str
+    merchant_name: str
+    suite: str
+    district: str
+    tmk: bytes = field(repr=False)
+
+
+def mint(seed: int, count: int, sm4_share: float = 1 / 3) -> list[Terminal]:
+    """`count` terminals at merchants of one to five each (three on average), `sm4_share` of them on SM4.
+
+    The first n of a longer fleet are the fleet of n. Raises ValueError for a negative count, a share outside 0..1, and
+    where merchant numbers run out (about 200,000 terminals).
+    """
+    if count < 0 or not 0 <= sm4_share <= 1:
+        raise ValueError("a fleet has a count of 0 or more and a share of SM4 between 0 and 1")
+    key = hashlib.sha256(b"shoudan fleet %d" % seed).digest()
+    serials: dict[tuple[str, str], int] = {}
+    fleet: list[Terminal] = []
+    merchant = 0
+    while len(fleet) < count:
+        stuff = hmac.digest(key, b"merchant %d" % merchant, "sha256")
+        mid, mcc, name, district = _merchant(stuff, serials)
+        for _ in range(min(stuff[6] % 5 + 1, count - len(fleet))):
+            n = len(fleet)
+            # Spread evenly: of any stretch of the fleet, this share is on SM4.
+            suite = "sm4" if int((n + 1) * sm4_share + 1e-9) > int(n * sm4_share + 1e-9) else "3des"
+            tmk = hmac.digest(key, b"tmk %d" % n, "sha256")[:16]
+            if suite == "3des":
+                tmk = adjust_parity(tmk)
+            fleet.append(Terminal(f"{10_000_001 + n}", mid, mcc, name, suite, district, tmk))
+        merchant += 1
+    return fleet
+
+
+def _merchant(stuff: bytes, serials: dict[tuple[str, str], int]) -> tuple[str, str, str, str]:
+    mcc, trade = _trade(stuff[0] % 100)
+    city, district = _DISTRICTS[stuff[1] % len(_DISTRICTS)]
+    serial = serials[city, mcc] = serials.get((city, mcc), 0) + 1
+    if serial > _SERIAL_MAX:
+        raise ValueError(f"no merchant numbers are left for MCC {mcc} in city {city}")
+    name = _NAMES_FIRST[stuff[2] % len(_NAMES_FIRST)] + _NAMES_SECOND[stuff[3] % len(_NAMES_SECOND)]
+    return f"{ACQUIRER}{city}{mcc}{serial:04d}", mcc, f"{district}{name}{trade}", district
+
+
+def _trade(share: int) -> tuple[str, str]:
+    for mcc, word, part in _TRADES:
+        if share < part:
+            return mcc, word
+        share -= part
+    return _TRADES[0][:2]
+
+
+def memory_of(terminal: Terminal) -> Memory:
+    """A terminal out of the box: its master key in the PIN pad, nothing in its books."""
+    pinpad = PinPad(terminal.suite, terminal.tmk)
+    return Memory(terminal.tid, terminal.mid, terminal.mcc, terminal.merchant_name, pinpad)

@@ -1,0 +1,234 @@
+"""The whole house in one process: engine, network centre, core and terminals on a fake wire, a fake disk and a fake clock.
+
+No socket and no sleep: `House.ask` carries a terminal's request through the engine and back, `House.pass_time` moves
+the clock. Rows are kept in `rows` in the order in which a store would have them; nothing leaves before its row.
+"""
+
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from switch.clearing.reconcile import Reconciliation, reconcile
+from switch.clearing.schema import JOURNAL, LEDGER, SWITCH_TABLES, TERMINALS
+from switch.crypto.hsm import Hsm
+from switch.engine.books import Terminal
+from switch.engine.counterpart import Counterpart
+from switch.engine.engine import Engine
+from switch.engine.office import HASH, STORE
+from switch.engine.route import Routes
+from switch.issuer.centre import Centre
+from switch.issuer.host import PAN_HASH_KEY, PIN_REFERENCE_KEY, Bank
+from switch.issuer.portfolio import STANDARD_ISSUERS, Card, Portfolio
+from switch.issuer.rules import read_rules
+from switch.machine import Arm, Close, Link, Now, Out, Post, Send
+from switch.wire.framing import Frame
+from switch.wire.profile import NetworkProfile, PosProfile, load_profile
+from terminals.device.dialogue import Line
+from terminals.device.memory import Memory, terminals_rows
+from terminals.drive.instant import run
+from terminals.fleet import memory_of, mint
+from terminals.flow import Ask, Flow
+
+SEED = 20130501
+NOON = 1_793_160_000.0  # 2026-10-28 in Beijing
+DAY = "1028"
+ZMK = bytes.fromhex("0123456789ABCDEFFEDCBA9876543210")
+LMK = bytes(range(32))
+
+
+class House:
+    """`rules` are the centre's and the core's operator rules; `drop` may swallow a Send by returning True."""
+
+    def __init__(self, terminals: int = 6, rules: list[dict[str, Any]] | None = None, seed: int = SEED) -> None:
+        self.random = random.Random(seed)
+        self.entropy: Callable[[int], bytes] = self.random.randbytes
+        self.pos = load_profile("unionpay-pos")
+        assert isinstance(self.pos, PosProfile)
+        self.line = Line(self.pos)
+        self.fleet = mint(seed, terminals)
+        self.memories: list[Memory] = [memory_of(terminal) for terminal in self.fleet]
+        self.portfolio = Portfolio(seed, STANDARD_ISSUERS, 1000)
+        self.mono, self.wall = 1000.0, NOON
+        self.rows: list[tuple[str, tuple[Any, ...]]] = []
+        self.ledgers: dict[str, list[tuple[Any, ...]]] = {"cups": [], "core": []}
+        self.closed: list[tuple[Link, str]] = []
+        self.drop: Callable[[Send], bool] = lambda send: False
+        self._generation = 0
+        self._replies: deque[tuple[Link, bytes]] = deque()
+        self.centres = {name: self._centre(name, rules or []) for name in ("cups", "core")}
+        self.lines: dict[str, tuple[Link, Link]] = {}
+        self.engine = self._engine()
+        self.connect()
+
+    # building
+
+    def _centre(self, name: str, rules: list[dict[str, Any]]) -> Centre:
+        hsm = Hsm(LMK, self.entropy)
+        profile = load_profile(name)
+        assert isinstance(profile, NetworkProfile)
+        hsm.generate(PAN_HASH_KEY, "hash", "aes", 32)
+        hsm.generate(PIN_REFERENCE_KEY, "pvk", "aes", 32)
+        hsm.import_clear(f"zmk/{name}", "zmk", profile.keys.suite, ZMK)
+        own = name == "core"
+        banks = [Bank(self.portfolio, n, hsm) for n, issuer in enumerate(STANDARD_ISSUERS) if issuer.own == own]
+        return Centre(
+            name, profile, profile.header.destination, banks, hsm, rules=read_rules(rules), settlement_date=DAY
+        )
+
+    def _engine(self) -> Engine:
+        hsm = Hsm(LMK, self.entropy)
+        hsm.generate(STORE, "store", "aes", 32)
+        hsm.generate(HASH, "hash", "aes", 32)
+        return self._engine_on(hsm)
+
+    def _engine_on(self, hsm: Hsm) -> Engine:
+        counterparts = {}
+        for name in ("cups", "core"):
+            profile = load_profile(name)
+            assert isinstance(profile, NetworkProfile)
+            hsm.import_clear(f"zmk/{name}", "zmk", profile.keys.suite, ZMK)
+            counterparts[name] = Counterpart(name, profile, hsm, own=name == "core")
+        for terminal in self.fleet:
+            hsm.import_clear(f"tmk/{terminal.tid}", "tmk", terminal.suite, terminal.tmk)
+        bins = {prefix: "core" if issuer.own else "cups" for issuer in STANDARD_ISSUERS for prefix in issuer.bins}
+        terminals = [Terminal(t.tid, t.mid, t.mcc, t.merchant_name, t.suite) for t in self.fleet]
+        assert isinstance(self.pos, PosProfile)
+        return Engine(terminals, hsm, counterparts, Routes(bins, "cups"), self.pos, "04384530")
+
+    def link(self, name: str = "") -> Link:
+        self._generation += 1
+        return Link(self._generation, name)
+
+    def connect(self, *names: str) -> None:
+        """Bring up the lines between switch and counterparts."""
+        for name in names or ("cups", "core"):
+            ours, theirs = self.link(name), self.link(name)
+            self.lines[name] = (ours, theirs)
+            self._do(name, lambda machine, now, out, link=theirs: machine.link_up(link, now, out))
+            self._do("switch", lambda machine, now, out, link=ours: machine.link_up(link, now, out))
+
+    def disconnect(self, name: str) -> None:
+        ours, theirs = self.lines.pop(name)
+        ours.closed = theirs.closed = True
+        self._do("switch", lambda machine, now, out: machine.link_down(ours, now, out))
+        self._do(name, lambda machine, now, out: machine.link_down(theirs, now, out))
+
+    def restart_switch(self) -> None:
+        """Kill the switch where it stands and start another on its rows: keys as in its key file, books empty."""
+        records = [
+            self.engine.office.hsm.record(label)
+            for label in self.engine.office.hsm.labels()
+            if label.split("/")[0] in ("store", "hash")
+        ]
+        for name in list(self.lines):
+            ours, theirs = self.lines.pop(name)
+            ours.closed = theirs.closed = True
+            self._do(name, lambda machine, now, out, link=theirs: machine.link_down(link, now, out))
+        hsm = Hsm(LMK, self.entropy)
+        for record in records:
+            hsm.restore(record)
+        self.engine = self._engine_on(hsm)
+        self._do("switch", lambda machine, now, out: machine.recover(list(self.rows), now, out))
+        self.connect()
+
+    # the world
+
+    @property
+    def now(self) -> Now:
+        return Now(self.mono, self.wall)
+
+    def _machine(self, name: str) -> Any:
+        return self.engine if name == "switch" else self.centres[name]
+
+    def _do(self, name: str, act: Callable[[Any, Now, Out], object]) -> object:
+        out: Out = []
+        result = act(self._machine(name), self.now, out)
+        self._perform(name, out)
+        return result
+
+    def _perform(self, name: str, out: Out) -> None:
+        """Rows first: what waits for a row leaves after it, as a store that commits at once would have it."""
+        for effect in out:
+            if isinstance(effect, Post):
+                if name == "switch":
+                    self.rows.append((effect.table, effect.row))
+                else:
+                    self.ledgers[name].append(effect.row)
+        for effect in out:
+            if isinstance(effect, Send) and not self.drop(effect):
+                self._carry(name, effect)
+            elif isinstance(effect, Close):
+                self.closed.append((effect.link, effect.reason))
+            elif isinstance(effect, Arm):
+                pass  # `pass_time` ticks everybody
+
+    def _carry(self, name: str, send: Send) -> None:
+        frame = Frame(send.tpdu, send.header, send.body)
+        if name != "switch":
+            ours, theirs = self.lines.get(name, (None, None))
+            if send.link is theirs and ours is not None:
+                self._do("switch", lambda machine, now, out: machine.receive(ours, frame, now, out))
+            return
+        for line, (ours, theirs) in self.lines.items():
+            if send.link is ours:
+                self._do(line, lambda machine, now, out, link=theirs: machine.receive(link, frame, now, out))
+                return
+        if not send.link.name:
+            self._replies.append((send.link, send.body))
+
+    def deliver(self, link: Link, body: bytes, header: bytes = b"", tpdu: bytes = b"") -> None:
+        frame = Frame(tpdu or self.line.tpdu, header or self.line.header, body)
+        self._do("switch", lambda machine, now, out: machine.receive(link, frame, now, out))
+
+    def ask(self, body: bytes, patience_s: float = 40.0) -> bytes | None:
+        """A terminal's request; the reply's body, after as much time as it takes, or None."""
+        link = self.link()
+        self.deliver(link, body)
+        end = self.mono + patience_s
+        while self.mono < end:
+            for where, reply in self._replies:
+                if where is link:
+                    self._replies.clear()
+                    return reply
+            self.pass_time(0.5)
+        return None
+
+    def pass_time(self, seconds: float, step: float = 0.5) -> None:
+        end = self.mono + seconds
+        while self.mono < end:
+            move = min(step, end - self.mono)
+            self.mono += move
+            self.wall += move
+            for name in ("switch", "cups", "core"):
+                self._do(name, lambda machine, now, out: machine.tick(now, out))
+
+    # convenience
+
+    def card(self, issuer: int = 0, n: int = 0) -> Card:
+        """The n-th unblocked card of an issuer (0 is the own bank)."""
+        good = (
+            c for i in range(1000) if (c := self.portfolio.card(issuer, i)).status == "normal" and c.expiry > "2612"
+        )
+        for _ in range(n):
+            next(good)
+        return next(good)
+
+    def run(self, flow: Flow[Any], pin: str | None = None) -> Any:
+        def holder(asked: Ask) -> str:
+            return asked.about.pin if pin is None else pin
+
+        return run(flow, self.ask, holder)
+
+    def books(self) -> Reconciliation:
+        """The three books joined, as `shoudan clearing reconcile` would."""
+        numbers = [row[0] for _, row in self.rows]
+        journal = [dict(zip(JOURNAL.names, row, strict=True)) for table, row in self.rows if table == "journal"]
+        ledger = [dict(zip(LEDGER.names, row, strict=True)) for rows in self.ledgers.values() for row in rows]
+        terminals = [dict(zip(TERMINALS.names, row, strict=True)) for row in terminals_rows(self.memories)]
+        return reconcile(journal, ledger, terminals, numbers)
+
+    def of(self, table: str) -> list[dict[str, Any]]:
+        """The switch's rows of one table as dicts."""
+        names = next(t.names for t in SWITCH_TABLES if t.name == table)
+        return [dict(zip(names, row, strict=True)) for where, row in self.rows if where == table]
