@@ -99,7 +99,9 @@ class Member:
 
     def push(self, body: bytes, header: bytes | None = None) -> list[Message]:
         out: list[Any] = []
-        frame = Frame(b"", self.header().build(len(body)) if header is None else header, body)
+        if header is None:
+            header = self.header().build(len(body)) if self.profile.framing.header else b""
+        frame = Frame(b"", header, body)
         self.centre.receive(self.link, frame, self.now, out)
         return self.drain(out)
 
@@ -123,7 +125,8 @@ class Member:
                     assert link is self.link
                     assert after <= len(self.rows)
                     self.sent.append(effect)
-                    self.headers.append(NetworkHeader.parse(header, len(header) + len(body)))
+                    if header:
+                        self.headers.append(NetworkHeader.parse(header, len(header) + len(body)))
                     message = CODEC.decode(body)
                     got += self.on_reset(message) if message.mti == "0800" else [message]
                 case Arm(at):
@@ -154,6 +157,12 @@ class Member:
             self.keys[digit] = key
         reply[128] = self.mac("0810", reply, reset=True)
         return self.push(CODEC.encode("0810", dict(sorted(reply.items()))))
+
+    def drain_reset(self) -> None:
+        """Let the centre offer both keys anew, and take them."""
+        out: list[Any] = []
+        assert self.centre.reset_keys(self.now, out)
+        self.drain(out)
 
     def manage(self, code: str, **extra) -> Message:
         fields = {7: self.time(), 11: self.next_stan(), 33: self.profile.forwarder, 70: code}
@@ -225,7 +234,7 @@ class Member:
         fields |= {7: self.time(), 11: self.next_stan(), 60: "435100000300", 90: self.original(original)}
         for name, value in extra.items():
             fields[int(name[2:])] = value
-        return Message("0420", dict(sorted(fields.items())))
+        return Message("0420", {de: value for de, value in sorted(fields.items()) if value is not None})
 
     def send(self, message: Message, mac: str | None = None) -> list[Message]:
         """MAC and send; the answers as they came, each with a right MAC."""

@@ -72,8 +72,8 @@ Answer = Callable[[Message, dict[int, Any]], "dict[int, Any] | bytes | None"]
 class ScriptedHost:
     """Answers every request with approval, unless the next entry of `script` says otherwise.
 
-    An entry is a response code, a function of the request and of the reply's fields (it returns the fields to send, finished bytes,
-    or None for silence), or an exception to raise in the terminal.
+    An entry is a response code, a function of the request and of the reply's fields (it returns the fields to send,
+    finished bytes, or None for silence), or an exception to raise in the terminal.
     """
 
     suite: str = "3des"
@@ -134,7 +134,7 @@ class ScriptedHost:
         return fields
 
     def finish(self, request: Message, fields: dict[int, Any]) -> bytes:
-        if fields[39] in APPROVED and request.mti in ("0100", "0200", "0220", "0400"):
+        if fields.get(39) in APPROVED and request.mti in ("0100", "0200", "0220", "0400"):
             fields = fields | {64: bytes(8)}
         body = CODEC.encode(reply_mti(request.mti), dict(sorted(fields.items())))
         return body[:-8] + self.mac(body[:-8]) if 64 in fields else body

@@ -62,7 +62,6 @@ def test_sign_in(suite: str) -> None:
         (lambda fields: fields | {62: fields[62][:-1] + b"\0"}, "declined", "keys"),
         (lambda fields: fields | {62: fields[62][:20]}, "declined", "keys"),
         (lambda fields: {de: fields[de] for de in fields if de != 62}, "declined", "bad reply"),
-        (lambda fields: fields | {60: "00000001"[:8][:6] + "00"}, "approved", ""),
         (lambda fields: {de: fields[de] for de in fields if de != 60}, "declined", "bad reply"),
         (lambda fields: fields | {11: "000099"}, "unknown", "bad reply"),
         (lambda fields: fields | {41: "99999999"}, "unknown", "bad reply"),
@@ -152,7 +151,7 @@ def test_what_acquirers_differ_in_comes_from_the_profile() -> None:
 
 def test_balance() -> None:
     bench = Bench()
-    text = write_54([Balance("10", "01", "156", 5), Balance("10", "02", "156", -12345)])
+    text = write_54([Balance("10", "02", "156", -12345)])
     bench.host.script.extend(["00", lambda request, fields: fields | {54: text}])
     outcome = bench.run(pos.balance(bench.memory, bench.line, CARD))
     assert (outcome.approved, outcome.balance_minor, outcome.amount_minor) == (True, -12345, 0)

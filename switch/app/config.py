@@ -83,7 +83,7 @@ def read_config(path: Path, kind: type[C]) -> C:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from None
     try:
-        config = msgspec.convert(table, kind)
+        config = msgspec.convert(table, kind, dec_hook=_path)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {error}") from None
     where = path.resolve().parent
@@ -91,6 +91,12 @@ def read_config(path: Path, kind: type[C]) -> C:
         name: where / value for name in kind.__struct_fields__ if isinstance(value := getattr(config, name), Path)
     }
     return msgspec.structs.replace(config, **places)
+
+
+def _path(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError
 
 
 def profile_for(name: str, beside: Path) -> Profile:
@@ -102,6 +108,7 @@ def profile_for(name: str, beside: Path) -> Profile:
 
 
 def pos_profile(name: str, beside: Path) -> PosProfile:
+    """A terminals' profile, or ConfigError."""
     profile = profile_for(name, beside)
     if not isinstance(profile, PosProfile):
         raise ConfigError(f"profile {name}: a terminals' profile is needed, this one is for a network")
@@ -109,6 +116,7 @@ def pos_profile(name: str, beside: Path) -> PosProfile:
 
 
 def network_profile(name: str, beside: Path) -> NetworkProfile:
+    """A network's profile, or ConfigError."""
     profile = profile_for(name, beside)
     if not isinstance(profile, NetworkProfile):
         raise ConfigError(f"profile {name}: a network's profile is needed, this one is for terminals")

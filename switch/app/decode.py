@@ -79,7 +79,7 @@ def read_source(argument: str) -> list[Source]:
     Raises SourceError when the argument is neither; a bad line of a file is a Source with its fault.
     """
     if argument == "-":
-        return list(_lines(sys.stdin))
+        return list(_lines(typer.get_text_stream("stdin", errors="replace")))
     try:
         return [Source(parse_hex(argument), 0)]
     except SourceError as fault:
@@ -137,7 +137,7 @@ def _compare(data: bytes, reading: Reading) -> str:
 def header_parts(reading: Reading) -> dict[str, str] | None:
     """The header's parts by name, with the whole of it as `hex`; None if the framing has none."""
     raw = reading.frame.header
-    if not FRAMINGS[reading.framing].header:
+    if not raw:
         return None
     parts = {"hex": raw.hex().upper()}
     try:
@@ -175,7 +175,7 @@ def as_object(decoded: Decoded, lang: Lang, unsafe: bool) -> dict[str, Any]:
             "dialect": None, "framing": None, "header": None, "mti": None, "fields": {}, "error": source.fault
         }  # fmt: skip
     out |= {"dialect": reading.dialect.name, "framing": reading.framing}
-    if FRAMINGS[reading.framing].tpdu:
+    if reading.frame.tpdu:
         out["tpdu"] = reading.frame.tpdu.hex().upper()
     out |= {"header": header_parts(reading), "mti": reading.mti, "fields": _fields(reading, unsafe)}
     message = reading.message

@@ -5,6 +5,7 @@ MTI that exists, and how many fields could be read. So a message that was cut sh
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from switch.wire.codec import codec_of
@@ -120,6 +121,24 @@ def _frame_score(framing: Framing, frame: Frame) -> int:
         except FrameError:
             score += 2 if frame.header[:1] == b"\x2e" else -6
     return score
+
+
+def framing_name(framing: Framing) -> str:
+    """The known name of a framing, or one made of its parts."""
+    for name, known in FRAMINGS.items():
+        if replace(known, frame_max=framing.frame_max) == framing:
+            return name
+    prefix = {"bin2": ["len2"], "ascii4": ["len4"], "none": []}[framing.length]
+    parts = [*prefix, *(["tpdu"] if framing.tpdu else []), *([f"hdr{framing.header}"] if framing.header else [])]
+    return "+".join(parts or ["body"]) + (", length counts itself" if framing.counts_itself else "")
+
+
+def read_frame(frame: Frame, dialect: Dialect, framing: str) -> Reading:
+    """A frame whose dialect is known, as a reading."""
+    try:
+        return Reading(dialect, framing, frame, codec_of(dialect).decode(frame.body), {}, None, 0)
+    except DecodeError as broken:
+        return Reading(dialect, framing, frame, None, broken.partial, broken, 0)
 
 
 def rebuild(reading: Reading) -> bytes:

@@ -102,7 +102,7 @@ def _tag_rows(tag: str, data: bytes, unsafe: bool, depth: int) -> list[Row]:
     info = tag_info(tag)
     text = _tag_hex(tag, data, unsafe)
     reading = None if STAR in text else show(tag, data)
-    note = Text(reading, reading) if reading is not None and reading != text else None
+    note = Text(reading, reading) if reading is not None and reading != text else _tag_meaning(tag, text)
     if info.format == "t" and tlv.is_template(tag) and depth < tlv.DEPTH_MAX:
         try:
             inner = tlv.read(data)
@@ -113,9 +113,26 @@ def _tag_rows(tag: str, data: bytes, unsafe: bool, depth: int) -> list[Row]:
     return [Row(tag, Text(info.zh, info.en), text, note, depth)]
 
 
+_CRYPTOGRAMS = {
+    "0": Text("应用认证密文(AAC,拒绝)", "AAC, declined"),
+    "4": Text("交易证书(TC,脱机批准)", "TC, approved offline"),
+    "8": Text("授权请求密文(ARQC,联机)", "ARQC, go online"),
+}
+
+
+def _tag_meaning(tag: str, text: str) -> Text | None:
+    if tag == "9F27":
+        return _CRYPTOGRAMS.get(text[:1])
+    if tag == "9C" and len(text) == 2:
+        return codes.processing(text + "0000")
+    return codes.CURRENCIES.get(text[1:]) if tag in ("5F2A", "9F51", "9F42") else None
+
+
 def meaning(scene: Scene, de: int) -> Text | None:
     """What a coded field says, None for fields that are no codes."""
     value = scene.fields[de]
+    if de == 64 and isinstance(value, bytes) and value.isalnum():
+        return Text(value.decode("ascii"), value.decode("ascii"))
     if not isinstance(value, str):
         return None
     if de == 39:

@@ -16,7 +16,7 @@ from switch.issuer.envelope import BAD_BODY, NOT_REJECTED, Envelope
 from switch.issuer.host import PAN_HASH_KEY, PIN_REFERENCE_KEY, Bank, Decision
 from switch.issuer.keys import MAC_KEY, LinkKeys
 from switch.issuer.management import Line, Management
-from switch.issuer.recover import recover
+from switch.issuer.recover import latest_date, recover
 from switch.issuer.request import Request, kind_of, missing
 from switch.issuer.rules import Rule, RuleBook
 from switch.machine import Arm, Close, Link, Now, Out, Post, Send
@@ -48,8 +48,8 @@ class Centre:
         banks: Sequence[Bank],
         hsm: Hsm,
         *,
+        settlement_date: str,
         rules: Iterable[Rule] = (),
-        settlement_date: str = "0101",
     ) -> None:
         for label in (PAN_HASH_KEY, PIN_REFERENCE_KEY, f"zmk/{name}"):
             hsm.record(label)
@@ -105,7 +105,8 @@ class Centre:
                 refusal = BAD_BODY
         if refusal:
             self._count("rejected")
-            out.append(self._envelope.rejection(link, frame, refusal))
+            if not self._envelope.bare:
+                out.append(self._envelope.rejection(link, frame, refusal))
         elif message.mti in _MONEY_MTIS:
             self._on_request(line, frame.header, message, now, out)
         elif message.mti in _MANAGEMENT_MTIS:
@@ -272,10 +273,11 @@ class Centre:
     def recover(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Take up the LEDGER rows (in order) of an earlier run, before any line is up.
 
-        The settlement date becomes the latest in the rows: a change of day that was running then is over now.
+        The settlement date becomes the latest of the rows' and the one given at the start: a change of day that was
+        running then is over now.
         """
-        self._posts, latest = recover({bank.institution: bank for bank in self.banks}, rows)
-        self.settlement_date = latest or self.settlement_date
+        self._posts = recover({bank.institution: bank for bank in self.banks}, rows)
+        self.settlement_date = latest_date([self.settlement_date, *(bank.settlement_date for bank in self.banks)])
         for bank in self.banks:
             if bank.settlement_date != self.settlement_date:
                 bank.turn_day(self.settlement_date)

@@ -25,13 +25,15 @@ _BEIJING_S: Final = 8 * 3600
 class Envelope:
     """Reads and writes the headers of the line between the centre `institution` and the member of `profile`.
 
-    The profile is the member's: its destination is the centre, its source the member.
+    The profile is the member's: its destination is the centre, its source the member. Where it has no header on the
+    line (`bare`), nothing can be refused by one.
     """
 
-    __slots__ = ("_own", "_stan", "codec", "institution", "member")
+    __slots__ = ("_own", "_stan", "bare", "codec", "institution", "member")
 
     def __init__(self, profile: NetworkProfile, institution: str) -> None:
         self.codec: Codec = codec_of(NETWORK)
+        self.bare = profile.framing.header == 0
         self.institution = institution
         self.member = profile.header.source
         self._own = NetworkHeader(version=profile.header.version, destination=self.member, source=institution)
@@ -39,6 +41,8 @@ class Envelope:
 
     def refuse(self, frame: Frame) -> str:
         """The reject code for a frame's header, "" if it is in order."""
+        if self.bare:
+            return ""
         try:
             header = NetworkHeader.parse(frame.header, len(frame.header) + len(frame.body))
         except FrameError as error:
@@ -59,6 +63,8 @@ class Envelope:
     def answer(self, link: Link, asked: bytes, mti: str, fields: Mapping[int, Any], after: int = 0) -> Send:
         """An answer under the header `asked` of its request: addresses swapped, all else echoed."""
         body = self.codec.encode(mti, fields)
+        if self.bare:
+            return Send(link, body, after=after)
         size = b"%04d" % (NETWORK_HEADER_SIZE + len(body))
         header = b"".join((asked[:2], size, asked[17:28], asked[6:17], asked[28:41], NOT_REJECTED))
         return Send(link, body, header, after=after)
@@ -66,7 +72,7 @@ class Envelope:
     def originate(self, link: Link, mti: str, fields: Mapping[int, Any]) -> Send:
         """A message of the centre's own."""
         body = self.codec.encode(mti, fields)
-        return Send(link, body, self._own.build(len(body)))
+        return Send(link, body, b"" if self.bare else self._own.build(len(body)))
 
     def next_stan(self) -> str:
         """DE11 of the centre's next own message."""

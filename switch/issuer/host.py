@@ -29,6 +29,9 @@ COMPLETION_PERCENT_MAX: Final = 115
 HOLD_DAYS_MAX: Final = 30
 CURRENCY: Final = "156"
 
+BALANCE_MAX: Final = 10**12 - 1
+"""The most DE54 can tell, in minor units."""
+
 _BEIJING_S: Final = 8 * 3600
 _DAY_MS: Final = 86_400_000
 _VOIDS: Final = {"sale_void": "sale", "completion_void": "completion"}
@@ -251,11 +254,9 @@ class Bank:
     def _balances(self, request: Request) -> str:
         card, account = self._known[request.pan]
         kind = "30" if card.credit else "10"
+        entries = (("01", account.balance_minor), ("02", account.available_minor))
         return write_54(
-            (
-                Balance(kind, "01", CURRENCY, account.balance_minor),
-                Balance(kind, "02", CURRENCY, account.available_minor),
-            )
+            Balance(kind, which, CURRENCY, max(-BALANCE_MAX, min(minor, BALANCE_MAX))) for which, minor in entries
         )
 
     def _row(self, request: Request, entry: Entry, moved: Movement) -> tuple[Any, ...]:

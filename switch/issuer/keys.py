@@ -53,9 +53,7 @@ class LinkKeys:
         labels = self._in_force(MAC_KEY, mono)
         if new:
             labels = (self._labels[MAC_KEY] + "/new", *labels)
-        return any(
-            label in self._hsm and self._hsm.verify_mac(label, self._section.mac, covered, sent) for label in labels
-        )
+        return any(self._hsm.verify_mac(label, self._section.mac, covered, sent) for label in labels)
 
     def pin(self, fields: Mapping[int, Any], mono: float) -> PinBlock | None:
         """The PIN block of a request and the keys it may be under, None without one. DecodeError for a bad DE63."""
@@ -68,7 +66,10 @@ class LinkKeys:
         return PinBlock(block, self._section.pin_format, self._in_force(PIN_KEY, mono))
 
     def _in_force(self, digit: str, mono: float) -> tuple[str, ...]:
+        """The labels to try, the latest first; none before the first reset."""
         label = self._labels[digit]
+        if label not in self._hsm:
+            return ()
         return (label,) if mono >= self._old_until[digit] else (label, label + "/old")
 
     def offer(self, digit: str) -> bytes:

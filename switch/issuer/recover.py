@@ -10,25 +10,40 @@ from switch.wire.transactions import BY_NAME
 
 _COLUMNS: Final = {name: place for place, name in enumerate(LEDGER.names)}
 _HOLD_KINDS: Final = frozenset(("preauth_void", "completion"))
+_YEAR: Final = 12 * 31
 _PIN_REFUSALS: Final = frozenset(("55", "75"))
 
 
-def recover(banks: Mapping[str, Bank], rows: Iterable[tuple[Any, ...]]) -> tuple[int, str]:
+def recover(banks: Mapping[str, Bank], rows: Iterable[tuple[Any, ...]]) -> int:
     """Let banks (by institution) take up their rows of the LEDGER table, in order of their numbers.
 
-    Returns the last row's number and the latest settlement date in the rows, (0, "") without any. The movements booked
-    are those of the rows. Rows of a bank that is not here are left alone.
+    Returns the last row's number, 0 without any. The movements booked are those of the rows; each bank is left at the
+    settlement date of its last row. Rows of a bank that is not here are left alone.
     """
-    number, dates = 0, dict[str, None]()
+    number = 0
     for row in rows:
         number = max(number, row[0])
         bank = banks.get(row[_COLUMNS["issuer"]])
         if bank is not None:
-            dates.setdefault(row[_COLUMNS["settlement_date"]])
             _take_up(bank, row)
-    for bank in banks.values():
-        bank.turning = False
-    return number, next(reversed(dates), "")
+    return number
+
+
+def latest_date(dates: Iterable[str]) -> str:
+    """The latest of some dates MMDD that lie within half a year of each other.
+
+    >>> latest_date(["1231", "0101", "1230"])
+    '0101'
+    """
+    latest = ""
+    for date in dates:
+        if not latest or 0 < (_ordinal(date) - _ordinal(latest)) % _YEAR < _YEAR // 2:
+            latest = date
+    return latest
+
+
+def _ordinal(date: str) -> int:
+    return int(date[:2]) * 31 + int(date[2:])
 
 
 def _take_up(bank: Bank, row: tuple[Any, ...]) -> None:

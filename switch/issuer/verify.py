@@ -19,7 +19,8 @@ class Limits(NamedTuple):
 
 
 class PinBlock(NamedTuple):
-    """A PIN block as it came, its format, and the labels of the keys it may be under (the latest first)."""
+    """A PIN block as it came, its format, and the labels of the keys it may be under (the latest first;
+    none without a PIN key, and then it cannot be read)."""
 
     block: bytes
     format: str

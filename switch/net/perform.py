@@ -104,18 +104,17 @@ class Performer:
         out = self._out
         durable = self.disk.durable
         for effect in out:
-            kind = type(effect)
-            if kind is Send:
-                if effect.after > durable:  # type: ignore[union-attr]
-                    self._waiting.append(effect)  # type: ignore[arg-type]
+            if isinstance(effect, Send):
+                if effect.after > durable:
+                    self._waiting.append(effect)
                 else:
-                    self._write(effect)  # type: ignore[arg-type]
-            elif kind is Post:
-                self.disk.add(*effect)  # type: ignore[misc]
-            elif kind is Arm:
-                self._arm(effect.at)  # type: ignore[union-attr]
-            elif kind is Close:
-                self._close(effect)  # type: ignore[arg-type]
+                    self._write(effect)
+            elif isinstance(effect, Post):
+                self.disk.add(*effect)
+            elif isinstance(effect, Arm):
+                self._arm(effect.at)
+            else:
+                self._close(effect)
         out.clear()
         if self._commit is None and self.disk.pending:
             if self._last_batch > BUSY_ROWS:

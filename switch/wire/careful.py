@@ -1,7 +1,7 @@
 """The slow reading and writing of a message: one field after the other, each mistake named.
 
-It defines what is accepted; the compiled functions of `codec` must accept the same bytes and give the same values, and call this
-when something is wrong, to say what and where.
+It defines what is accepted; the compiled functions of `codec` must accept the same bytes and give the same values, and
+call this when something is wrong, to say what and where.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -21,8 +21,8 @@ _TRACK = "0123456789=D"
 class Field(NamedTuple):
     """A spec row as the codec needs it.
 
-    `digits` counts its length prefix in decimal digits (0, 2, 3) and `prefix` in bytes; `size` is the fixed or largest length, in
-    digits for n and z, in bytes otherwise; `left` puts the pad of an odd packed number before it.
+    `digits` counts its length prefix in decimal digits (0, 2, 3) and `prefix` in bytes; `size` is the fixed or largest
+              length, in digits for n and z, in bytes otherwise; `left` puts the pad of an odd packed number before it.
     """
 
     de: int
@@ -75,7 +75,9 @@ def narrow(text: str) -> str:
 
 
 def _or_none(convert: Callable[[Any], str], value: Any) -> str | None:
-    """None for a ValueError: a Unicode error holds the text, and must not hang on an error that is raised while it is handled."""
+    """None for a ValueError: a Unicode error holds the text, and must not hang on an error that is raised while it is
+    handled.
+    """
     try:
         return convert(value)
     except ValueError:
@@ -103,7 +105,7 @@ def decode(plan: Plan, body: bytes) -> Message:
 
 
 def peek(plan: Plan, body: bytes, wanted: Collection[int]) -> dict[int, Any]:
-    """MTI (key 0) and the wanted fields that are present; other fields are only stepped over, the rest not looked at."""
+    """MTI (key 0) and the wanted fields that are present; others are stepped over, those behind not looked at."""
     mti, fields, _, _ = _walk(plan, body, wanted)
     return {0: mti, **fields}
 
@@ -116,20 +118,22 @@ def bitmap_fields(plan: Plan, bitmap: bytes) -> list[int]:
     return [de for de in range(first, bits + 1) if number >> (bits - de) & 1]
 
 
-def _walk(
-    plan: Plan, body: bytes, wanted: Collection[int] | None
-) -> tuple[str, dict[int, Any], dict[int, str], int]:
+def _walk(plan: Plan, body: bytes, wanted: Collection[int] | None) -> tuple[str, dict[int, Any], dict[int, str], int]:
     head = body[: plan.mti_size]
     mti = head.hex() if plan.packed else head.decode("latin-1")
     if len(mti) != 4 or not mti.encode().isdigit():
-        raise DecodeError("MTI", 0, f"{len(head)} bytes left, expected {plan.mti_size}" if len(mti) < 4 else "not four digits")
+        raise DecodeError(
+            "MTI", 0, f"{len(head)} bytes left, expected {plan.mti_size}" if len(mti) < 4 else "not four digits"
+        )
     bitmap = body[plan.mti_size : plan.start]
     partial: dict[int, Any] = {0: mti}
     if len(bitmap) != plan.bits // 8:
         reason = f"{len(bitmap)} bytes left, expected {plan.bits // 8}"
         raise DecodeError("bitmap", plan.mti_size, reason, masked_fields(partial))
     if bool(bitmap[0] & 0x80) == (plan.bits == 64):
-        reason = "announces a second bitmap, this link has none" if plan.bits == 64 else "the second bitmap is always sent"
+        reason = (
+            "announces a second bitmap, this link has none" if plan.bits == 64 else "the second bitmap is always sent"
+        )
         raise DecodeError("bitmap", plan.mti_size, reason, masked_fields(partial))
     present = bitmap_fields(plan, bitmap)
     if wanted is not None:

@@ -1,8 +1,10 @@
-"""Messages to values and back, by functions generated for each bitmap (decode, peek) and each tuple of fields (encode).
+"""Messages to values and back, by functions generated per MTI and bitmap (decode, peek) and per tuple of
+fields (encode).
 
-A hot room. What each trick bought is said where it stands (CPython 3.11); `shoudan bench codec` shows the sum. The generated code
-has no branch per field that the bitmap could have decided, and checks with few large tests instead of many small ones; whatever
-looks wrong to it is handed to `careful`, which names the place. Both accept the same bytes (tests/test_codec_fuzz.py).
+A hot room. What each trick bought is said where it stands (CPython 3.11); `shoudan bench codec` shows the sum. The
+generated code has no branch per field that the bitmap could have decided, and checks with few large tests instead of
+many small ones; whatever looks wrong to it is handed to `careful`, which names the place. Both accept the same bytes
+(tests/test_codec_fuzz.py).
 """
 
 from binascii import unhexlify
@@ -11,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from switch.wire import careful
-from switch.wire.careful import KNOWN_PADS, Plan, narrow, plan_of, wide
+from switch.wire.careful import KNOWN_PADS, narrow, plan_of, wide
 from switch.wire.compiled import decode_source, encode_source
 from switch.wire.dialects import Dialect
 from switch.wire.message import Message
@@ -19,7 +21,9 @@ from switch.wire.message import Message
 Fields = Mapping[int, Any]
 
 _WARM = 8
-"""Good messages of one shape before a function is compiled for it (about 2 ms): a peer that sends all bitmaps cannot stall us."""
+"""Good messages of one shape before a function is compiled for it (1 ms): a peer that sends all bitmaps cannot stall
+us.
+"""
 
 _SHAPES = 256
 """Compiled shapes kept; beyond that all are dropped and the live ones come back. Real traffic has fewer than 50."""
@@ -31,29 +35,30 @@ _QUIET = (LookupError, ValueError, TypeError, AttributeError)
 class Codec:
     """Encoder and decoder of one dialect. Bodies start at the MTI; framing is not its business.
 
-    Values: `str` for digits (without pad), tracks and text, `bytes` for binary fields. Not shared between threads while compiling.
+    Values: `str` for digits (without pad), tracks and text, `bytes` for binary fields. Not shared between threads while
+    compiling.
     """
 
-    __slots__ = ("_bitmap", "_decoders", "_encoders", "_peekers", "dialect", "plan")
+    __slots__ = ("_decoders", "_encoders", "_head", "_peekers", "dialect", "plan")
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
         self.plan = plan_of(dialect)
-        self._bitmap = slice(self.plan.mti_size, self.plan.start)
-        self._decoders = _Shapes(lambda bitmap: self._compile_decode(bitmap, None))
+        self._head = slice(0, self.plan.start)
+        self._decoders = _Shapes(lambda head: self._compile_decode(head, None))
         self._encoders = _Shapes(self._compile_encode)
         self._peekers: dict[tuple[int, ...], _Shapes] = {}
 
     def decode(self, body: bytes) -> Message:
         """All fields, every rule of the dialect checked; DecodeError and nothing else, whatever the bytes."""
-        shape = body[self._bitmap]
+        shape = body[self._head]
         try:
             return self._decoders[shape](body)  # type: ignore[no-any-return]
         except _QUIET:
             pass
         # Outside the handler: the error must not carry what the fast path stumbled over.
         message = careful.decode(self.plan, bytes(body))
-        self._decoders.sighted(message.raw[self._bitmap])
+        self._decoders.sighted(message.raw[self._head])
         return message
 
     def encode(self, mti: str, fields: Fields, pads: Mapping[int, str] | None = None) -> bytes:
@@ -72,16 +77,16 @@ class Codec:
     def peek(self, body: bytes, wanted: tuple[int, ...]) -> dict[int, Any]:
         """The MTI (key 0) and those of the wanted fields that the message carries.
 
-        For a first look (routing) only. It steps over other fields by their lengths and never looks behind the last wanted one, so
-        it succeeds on messages that `decode` refuses; the values it returns are checked as `decode` would. A broken length or
-        a cut before the last wanted field is a DecodeError.
+        For a first look (routing) only. It steps over other fields by their lengths and never looks behind the last
+        wanted one, so it succeeds on messages that `decode` refuses; the values it returns are checked as `decode`
+        would. A broken length or a cut before the last wanted field is a DecodeError.
         """
         peekers = self._peekers.get(wanted)
         if peekers is None:
             if len(self._peekers) >= 64:
                 self._peekers.clear()
-            peekers = self._peekers[wanted] = _Shapes(lambda bitmap: self._compile_decode(bitmap, frozenset(wanted)))
-        shape = body[self._bitmap]
+            peekers = self._peekers[wanted] = _Shapes(lambda head: self._compile_decode(head, frozenset(wanted)))
+        shape = body[self._head]
         try:
             return peekers[shape](body)  # type: ignore[no-any-return]
         except _QUIET:
@@ -90,9 +95,8 @@ class Codec:
         peekers.sighted(bytes(shape))
         return found
 
-    def _compile_decode(self, bitmap: bytes, wanted: Collection[int] | None) -> Callable[..., Any]:
-        present = careful.bitmap_fields(self.plan, bitmap)
-        source, names = decode_source(self.plan, [self.plan.fields[de] for de in present], wanted)
+    def _compile_decode(self, head: bytes, wanted: Collection[int] | None) -> Callable[..., Any]:
+        source, names = decode_source(self.plan, head, wanted)
         return _build(source, {"Message": Message, "wide": wide, "odd": _odd, **names})
 
     def _compile_encode(self, shape: tuple[int, ...]) -> Callable[..., Any]:
@@ -101,7 +105,10 @@ class Codec:
 
 
 class _Shapes(dict[Any, Callable[..., Any]]):
-    """Compiled functions by shape (bitmap or tuple of fields). A shape not yet compiled is a KeyError: the careful way is taken."""
+    """Compiled functions by shape: MTI and bitmap, or tuple of fields.
+
+    A shape not yet compiled is a KeyError: the careful way is taken.
+    """
 
     __slots__ = ("_make", "_seen")
 

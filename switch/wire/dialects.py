@@ -1,15 +1,16 @@
 """The two dialects as data: POS (64 fields, BCD) and network (128 fields, ASCII).
 
-Each dialect is one table, `Dialect.spec`, that pyiso8583 can use as it stands; the extra keys of a row are `kind`, `zh` and `en`.
-Rows are written below in the field pages' own notation and expanded here:
+Each dialect is one table, `Dialect.spec`, that pyiso8583 can use as it stands; the extra keys of a row are `kind`, `zh`
+and `en`. Rows are written below in the field pages' own notation and expanded here:
 
     n6        six digits                    an12 ans40   text, fixed, in bytes (GBK allowed)
     n..19     LLVAR, at most 19 digits      ans...512    LLLVAR text, at most 512 bytes
     z..37     track, LLVAR                  b8 b...255   binary, fixed or LLLVAR, in bytes
     xn8       C or D, then eight digits     n3<          left-justified (POS: the pad follows the digits)
 
-POS: digits and tracks are packed two to a byte, their lengths count digits; lengths are BCD (LL one byte, LLL two). Network: all
-ASCII but `b`; lengths are two or three ASCII digits. Facts: pos-protocol section 3, network-protocol section 3.
+POS: digits and tracks are packed two to a byte, their lengths count digits; lengths are BCD (LL one byte, LLL two).
+Network: all ASCII but `b`; lengths are two or three ASCII digits. Facts: pos-protocol section 3, network-protocol
+section 3.
 """
 
 import re
@@ -110,7 +111,8 @@ _FORMAT = re.compile(r"(?:(xn|n|ans|an|b)|(z)(?=\.))(\.{2,3})?([0-9]{1,3})(<?)")
 class Dialect:
     """One table of fields. `spec` is a pyiso8583 spec: keys "h", "t", "p", "1", "2"... to the last bit of its bitmap.
 
-    Rows of fields that the link does not use have kind "unused" and length 0; the codec refuses a message that carries one.
+    Rows of fields that the link does not use have kind "unused" and length 0; the codec refuses a message that carries
+    one.
     """
 
     name: str
@@ -127,7 +129,7 @@ class Dialect:
         return self.spec[str(de)]
 
     def adapted(self, formats: Mapping[int, str]) -> "Dialect":
-        """The same dialect with some fields in another format, as one acquirer has them: `{62: "b...512", 5: "n12"}`."""
+        """The same dialect with some fields as one acquirer has them, `{62: "b...512"}`; WireError on nonsense."""
         spec = dict(self.spec)
         for de, written in formats.items():
             if not 2 <= de <= self.bits or de == 65:

@@ -17,8 +17,8 @@ from typing import Any
 class WireError(ValueError):
     """Bytes or values that break the rules of the wire.
 
-    `where` names the part ("DE35", "length prefix", "tag 9F26"), `offset` counts bytes from the start of the structure that
-    was being read (None when values, not bytes, were at fault), `reason` is the rest of the sentence.
+    `where` names the part ("DE35", "length prefix", "tag 9F26"), `offset` counts bytes from the start of the structure
+              that was being read (None when values, not bytes, were at fault), `reason` is the rest of the sentence.
     """
 
     def __init__(self, where: str, offset: int | None, reason: str) -> None:
@@ -39,8 +39,8 @@ class FrameError(WireError):
 class DecodeError(WireError):
     """A message body that does not follow its dialect.
 
-    `de` is the field's number, or "MTI", "bitmap", or "end" for bytes left over; `offset` counts from the first byte of the
-    MTI; `partial` holds the fields read before it, already masked (key 0 is the MTI).
+    `de` is the field's number, or "MTI", "bitmap", or "end" for bytes left over; `offset` counts from the first byte of
+              the MTI; `partial` holds the fields read before it, already masked (key 0 is the MTI).
     """
 
     def __init__(self, de: int | str, offset: int, reason: str, partial: Mapping[int, str] | None = None) -> None:

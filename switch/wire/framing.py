@@ -6,10 +6,13 @@
 A `Framing` says which of these parts a link carries; nothing here looks into the body.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from switch.wire.errors import FrameError
+from switch.wire.codec import codec_of
+from switch.wire.dialects import NETWORK, POS, Dialect
+from switch.wire.errors import DecodeError, FrameError
 
 TPDU_SIZE = 5
 POS_HEADER_SIZE = 6
@@ -38,7 +41,7 @@ class Framing:
 
     length: Literal["bin2", "ascii4", "none"] = "bin2"
     tpdu: bool = True
-    header: Literal[0, 6, 46] = POS_HEADER_SIZE
+    header: Literal[0, 6, 46] = 6
     counts_itself: bool = False
     frame_max: int = 4096
 
@@ -80,7 +83,9 @@ class Framing:
         return Frame(payload[:start], payload[start:stop], payload[stop:])
 
     def unwrap(self, data: bytes) -> Frame:
-        """One whole frame, its prefix included (a file, a datagram, a test vector); FrameError unless it is exactly one."""
+        """One whole frame, its prefix included (a file, a datagram, a test vector); FrameError unless it is exactly
+        one.
+        """
         prefix = self.prefix_size
         if not prefix:
             return self.split(data)
@@ -116,8 +121,8 @@ class Deframer:
         return len(self._rest)
 
     def feed(self, data: bytes) -> list[Frame]:
-        """The frames that `data` completes. FrameError: length 0 (unless it is the network's `0000` keep-alive, which is
-        counted in `keepalives`), over `frame_max`, not digits, or too short for TPDU and header.
+        """The frames that `data` completes. FrameError: length 0 (unless it is the network's `0000` keep-alive, which
+        is counted in `keepalives`), over `frame_max`, not digits, or too short for TPDU and header.
         """
         if self.error is not None:
             raise self.error
@@ -189,8 +194,9 @@ def reply_tpdu(tpdu: bytes) -> bytes:
 class PosHeader(NamedTuple):
     """The 6-byte header as its 12 hexadecimal digits (pos-protocol section 1.1).
 
-    `application` 60 magstripe, 61 IC payment, 62/63 value-added; `version` of the specification; `status` 0 normal, 1 test;
-    `processing` what the host asks for (0 nothing, 1 download parameters, 3 sign in again...); `reserved` is the software's own.
+    `application` 60 magstripe, 61 IC payment, 62/63 value-added; `version` of the specification; `status` 0 normal, 1
+              test; `processing` what the host asks for (0 nothing, 1 download parameters, 3 sign in again...);
+              `reserved` is the software's own.
     """
 
     application: str = "60"
@@ -203,7 +209,9 @@ class PosHeader(NamedTuple):
         """The 6 bytes; FrameError when a part is not hexadecimal of its length."""
         for part, size in zip(self, (2, 2, 1, 1, 6), strict=True):
             if len(part) != size or part.strip("0123456789ABCDEF"):
-                raise FrameError("header", None, f"a part of {len(part)} characters, expected {size} hexadecimal digits")
+                raise FrameError(
+                    "header", None, f"a part of {len(part)} characters, expected {size} hexadecimal digits"
+                )
         return bytes.fromhex("".join(self))
 
     @classmethod
@@ -245,8 +253,9 @@ REJECT_CODES = {
 class NetworkHeader(NamedTuple):
     """The 46-byte header (network-protocol section 2). `length` is that of header and body together, in bytes.
 
-    `version` 0x02 production, 0x82 test, 0x01 version 1. Identifiers come without their trailing spaces. `reserved`, `batch`, `info`
-    and `user` are echoed in answers. A `reject` other than 00000 means: your message, unchanged, was refused.
+    `version` 0x02 production, 0x82 test, 0x01 version 1. Identifiers come without their trailing spaces. `reserved`,
+              `batch`, `info` and `user` are echoed in answers. A `reject` other than 00000 means: your message,
+              unchanged, was refused.
     """
 
     version: int = 0x02
@@ -260,7 +269,9 @@ class NetworkHeader(NamedTuple):
     reject: str = "00000"
 
     def build(self, body_length: int) -> bytes:
-        """The 46 bytes in front of a body of `body_length` bytes; `length` is computed. FrameError on parts that do not fit."""
+        """The 46 bytes in front of a body of `body_length` bytes; `length` is computed. FrameError on parts that do not
+        fit.
+        """
         total = NETWORK_HEADER_SIZE + body_length
         try:
             header = b"".join(
@@ -278,7 +289,12 @@ class NetworkHeader(NamedTuple):
             )
         except ValueError:
             raise FrameError("header", None, "a part is out of its range") from None
-        if len(header) != NETWORK_HEADER_SIZE or len(self.reject) != 5 or len(self.reserved) != 3 or len(self.info) != 8:
+        if (
+            len(header) != NETWORK_HEADER_SIZE
+            or len(self.reject) != 5
+            or len(self.reserved) != 3
+            or len(self.info) != 8
+        ):
             raise FrameError("header", None, "a part has not its fixed length")
         return header
 
@@ -314,3 +330,51 @@ class NetworkHeader(NamedTuple):
             header[40],
             header[41:46].decode("ascii"),
         )
+
+
+# Which framing is it?
+
+
+def detect(data: bytes) -> tuple[str, str]:
+    """The best guess at (framing name, dialect name) of one message, complete or not, as the decode tool needs it.
+
+    A reading that decodes to the last byte wins; among others the one whose framing agrees with the data and that reads
+    most fields.
+    """
+    return max(_readings(data))[1:]
+
+
+def _readings(data: bytes) -> Iterator[tuple[int, str, str]]:
+    for name, framing in FRAMINGS.items():
+        dialects = (NETWORK,) if framing.header == NETWORK_HEADER_SIZE else (POS,) if framing.tpdu else (POS, NETWORK)
+        for dialect in dialects:
+            yield _plausibility(data, framing, dialect), name, dialect.name
+
+
+def _plausibility(data: bytes, framing: Framing, dialect: Dialect) -> int:
+    prefix = framing.prefix_size
+    score = 0
+    if prefix:
+        # The right length prefix is strong evidence, a wrong one (cut short) still weak evidence against.
+        try:
+            framing.unwrap(data)
+            score += 12
+        except FrameError:
+            score -= 4
+    try:
+        frame = framing.split(data[prefix:])
+        if framing.header == NETWORK_HEADER_SIZE:
+            NetworkHeader.parse(frame.header)
+            score += 12
+    except FrameError:
+        return -100
+    if framing.tpdu:
+        score += 6 if frame.tpdu[:1] == b"\x60" else -12
+    try:
+        fields = len(codec_of(dialect).decode(frame.body).fields)
+        score += 1000 if fields else 0
+    except DecodeError as error:
+        fields = len(error.partial)
+        # The MTI's version digit is 0 in every message of either link
+        score += 2 if error.partial.get(0, "").startswith("0") else -2
+    return score + fields

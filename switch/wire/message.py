@@ -9,8 +9,8 @@ class Message:
     """One ISO 8583 message, decoded.
 
     `mti`     four digits.
-    `fields`  DE number to value: str for digits, tracks and text, bytes for binary fields. Digits come without their pad;
-              text keeps its spaces; a track on the POS link has `D` as its separator.
+    `fields`  DE number to value: str for digits, tracks and text, bytes for binary fields. Digits come without their
+              pad; text keeps its spaces; a track on the POS link has `D` as its separator.
     `raw`     the body it was decoded from (from the MTI on), b"" for a message made here. MACs are checked over it.
     `pads`    DE to the pad nibble, only where it was not 0; None when there is none.
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 STAR = "*"
 
 _RUN = re.compile(r"[0-9]{13,}")
-_TRACK = re.compile(r"([0-9]{12,})([=D^d])([0-9A-Fa-f=]{4,})")
+_TRACK = re.compile(r"(?<![0-9])([0-9]{12,}+)([=D^d])([0-9A-Fa-f=]{4,})")
 _GROUPED = re.compile(r"(?<![0-9])[0-9]{4}(?:[ -][0-9]{4}){2,3}(?:[ -][0-9]{1,4})?(?![0-9])")
 _LONG_WORD = re.compile(r"[0-9A-Za-z]{32,}")
 _SEPARATOR = re.compile(r"[=Dd^]")

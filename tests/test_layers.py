@@ -1,0 +1,104 @@
+"""The floors of the house: which room may know which. docs/map.md draws them."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# room (longest prefix wins): packages of ours it may import, third parties it may import, standard modules it must not
+CLOCKS = {"time", "datetime"}
+CHANCE = {"random", "secrets", "uuid"}
+IO = {"socket", "asyncio", "subprocess", "threading", "selectors", "sqlite3"}
+MACHINE_ROOM = {"switch.machine", "switch.clearing", "switch.crypto.hsm", "switch.crypto.errors", "switch.wire"}
+FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
+    "switch.wire": ({"switch.wire"}, {"msgspec"}, CLOCKS | CHANCE | IO),
+    "switch.crypto": ({"switch.crypto"}, {"cryptography", "gmssl"}, CLOCKS | CHANCE | IO),
+    "switch.machine": (set(), set(), CHANCE | IO),
+    "switch.clearing": ({"switch.clearing", "switch.wire"}, set(), CLOCKS | CHANCE | IO),
+    "switch.engine": (
+        {"switch.engine"} | MACHINE_ROOM,
+        {"msgspec"},
+        CHANCE | IO,
+    ),
+    "switch.issuer": (
+        {"switch.issuer"} | MACHINE_ROOM,
+        {"msgspec"},
+        CHANCE | IO,
+    ),
+    "switch.net": (
+        {"switch.net", "switch.machine", "switch.clearing.schema", "switch.wire.framing", "switch.wire.errors"},
+        {"apsw"},
+        CHANCE,
+    ),
+    "switch.app": ({"switch"}, {"msgspec", "typer", "rich", "uvloop", "apsw"}, {"random"}),
+    "terminals.flow": (set(), set(), CLOCKS | CHANCE | IO),
+    "terminals.device": (
+        {"terminals.device", "terminals.flow", "switch.wire", "switch.crypto", "switch.clearing.schema"},
+        {"apsw"},
+        CHANCE | IO,
+    ),
+    "terminals.drive": ({"terminals", "switch.wire"}, set(), CHANCE),
+    "terminals": ({"terminals", "switch.wire", "switch.crypto", "switch.issuer.portfolio"}, set(), CHANCE | IO),
+    "scenarios": (
+        {"scenarios", "terminals", "switch"},
+        {"msgspec", "typer", "rich", "jinja2"},
+        set(),
+    ),
+    "loadtest": ({"loadtest", "terminals", "switch.wire"}, {"typer", "rich", "iso8583", "locust"}, set()),
+}  # fmt: skip
+
+OURS = ("switch", "terminals", "scenarios", "loadtest")
+
+
+def modules() -> list[tuple[str, Path]]:
+    found = []
+    for package in OURS:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            found.append((name.removesuffix(".__init__"), path))
+    return found
+
+
+def imports(path: Path) -> set[str]:
+    """Everything a file imports, `from a import b` as a.b."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def floor_of(name: str) -> tuple[set[str], set[str], set[str]]:
+    room = max((room for room in FLOORS if name == room or name.startswith(room + ".")), key=len, default="")
+    return FLOORS.get(room, (set(OURS), set(), set()))
+
+
+def under(name: str, prefixes: set[str]) -> bool:
+    return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
+
+
+@pytest.mark.parametrize(("name", "path"), modules(), ids=lambda value: value if isinstance(value, str) else "")
+def test_a_room_knows_only_what_its_floor_allows(name: str, path: Path) -> None:
+    import sys
+
+    ours, others, banned = floor_of(name)
+    for imported in sorted(imports(path)):
+        top = imported.partition(".")[0]
+        if top in OURS:
+            assert under(imported, ours), f"{name} imports {imported}"
+        elif top in sys.stdlib_module_names:
+            assert top not in banned, f"{name} imports {imported}"
+        else:
+            assert top in others, f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("pair", [("switch.engine", "switch.issuer"), ("terminals.card", "terminals.kernel")])
+def test_rooms_that_never_meet(pair: tuple[str, str]) -> None:
+    for name, path in modules():
+        for here, there in (pair, pair[::-1]):
+            if under(name, {here}):
+                assert not any(under(imported, {there}) for imported in imports(path)), name
