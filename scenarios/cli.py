@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -107,14 +108,19 @@ def summary(result: DayResult, console: Console) -> None:
     for seconds in result.recovery_s:
         grid.add_row("switch killed and restarted", f"answering again after {seconds:.2f} s")
     console.print(grid)
-    mix = Table(title="Answers 应答", title_justify="left")
-    for title, side in (("kind 交易", "left"), ("count", "right"), ("response 应答码", "left"), ("count", "right")):
+    mix = Table(title="Answers 应答", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for title, side in (
+        ("transaction 交易", "left"),
+        ("count", "right"),
+        ("response 应答码", "left"),
+        ("count", "right"),
+    ):
         mix.add_column(title, justify=side)  # type: ignore[arg-type]
     kinds = sorted(data["by_transaction"].items(), key=lambda item: -item[1])
     codes = sorted(data["by_response"].items(), key=lambda item: -item[1])
     for n in range(max(len(kinds), len(codes))):
         kind = (
-            (f"{BY_NAME[kinds[n][0]].en} {BY_NAME[kinds[n][0]].zh}", f"{kinds[n][1]:,}") if n < len(kinds) else ("", "")
+            (f"{BY_NAME[kinds[n][0]].zh} {BY_NAME[kinds[n][0]].en}", f"{kinds[n][1]:,}") if n < len(kinds) else ("", "")
         )
         code = (_code(codes[n][0]), f"{codes[n][1]:,}") if n < len(codes) else ("", "")
         mix.add_row(*kind, *code)
@@ -126,7 +132,7 @@ def _code(code: str) -> str:
     if code == "silence":
         return "-- no answer 无应答"
     entry = RESPONSE_CODES.get(code)
-    return f"{code} {entry.en} {entry.zh}" if entry else code
+    return f"{code} {entry.en}" if entry else code
 
 
 def demo(

@@ -283,3 +283,10 @@ def test_a_repeat_with_another_amount_or_card_is_30(member):
     assert member.ask(refund)[39] == "30"
     refund.fields |= {4: f"{200:012d}", 2: other.pan, 14: other.expiry, 35: other.track2}
     assert member.ask(refund)[39] == "30"
+
+
+def test_a_hold_belongs_to_the_acquirer_that_placed_it(member):
+    card = member.card()
+    auth = member.ask(member.request("preauth", card, 500))[38]
+    assert member.code("completion", card, 500, de38=auth, de32="04384599") == "25"
+    assert member.code("completion", card, 500, de38=auth) == "00"

@@ -127,3 +127,12 @@ def test_nothing_shows_a_key():
     member = Member()
     text = repr([member.hsm, member.centre, member.centre.statistics(), member.rows])
     assert all(key.hex() not in text.lower() for key in (*member.keys.values(), ZMK))
+
+
+def test_what_waited_for_a_key_given_up_is_not_offered_later():
+    member = Member()
+    silent(member)
+    member.wait(30)
+    assert member.manage("101", de53="26" + "0" * 14)[39] == "00"
+    counts = member.centre.statistics()
+    assert (counts["keys_reset"], counts["keys_unacknowledged"]) == (3, 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_layers import ROOT, modules
+from test_layers import ROOT, modules
 
 FILE_LINES_MAX = 450
 FUNCTION_LINES_MAX = 60
@@ -63,9 +63,8 @@ def test_no_card_number_that_might_be_somebodys() -> None:
         return sum(numbers[0::2] + [sum(divmod(2 * n, 10)) for n in numbers[1::2]]) % 10 == 0
 
     for name in tracked():
-        if name.endswith(".lock") or not (ROOT / name).is_file():
-            continue
+        if name.endswith(".lock") or name.startswith("tests/vectors/") or not (ROOT / name).is_file():
+            continue  # the vectors are hex, of messages whose cards were replaced
         text = (ROOT / name).read_bytes().decode("utf-8", "replace")
-        number_like = r'"([3-6][0-9]{15,18})"' if name.endswith(".json") else r"\b([3-6][0-9]{15,18})\b"  # JSON: no hex
-        for number in re.findall(number_like, text):
+        for number in re.findall(r"\b[3-6][0-9]{15,18}\b", text):
             assert "00000" in number or not luhn(number), f"{name}: {number[:6]}..."

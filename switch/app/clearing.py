@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import apsw
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 
@@ -52,19 +53,23 @@ def yuan(minor: int) -> str:
 
 def show(result: Reconciliation, console: Console) -> None:
     """The three books side by side, then each break."""
-    grid = Grid(title="Three books 三方对账", title_justify="left")
-    for title in ("settlement day 清算日", "transaction 交易"):
-        grid.add_column(title)
-    for title in ("terminals 终端", "", "switch 收单", "", "issuers 发卡", "", ""):
-        grid.add_column(title, justify="right")
+    grid = Grid(title="Three books 三方对账", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    grid.add_column("day", no_wrap=True)
+    grid.add_column("transaction 交易", no_wrap=True)
+    for title in ("POS", "switch", "issuers", "yuan"):
+        grid.add_column(title, justify="right", no_wrap=title != "yuan")
+    grid.add_column("")
     for (date, kind), line in sorted(result.totals.items()):
-        books = [
-            part
-            for count, amount in (line.terminals, line.switch, line.issuers)
-            for part in (f"{count:,}", yuan(amount))
-        ]
+        books = (line.terminals, line.switch, line.issuers)
+        amounts = [yuan(amount) for _, amount in books]
         row = BY_NAME.get(kind)
-        grid.add_row(date, f"{row.en} {row.zh}" if row else kind, *books, "[green]✓" if line.agrees else "[red]✗")
+        grid.add_row(
+            date,
+            f"{row.zh} {kind}" if row else kind,
+            *(f"{count:,}" for count, _ in books),
+            amounts[0] if len(set(amounts)) == 1 else " / ".join(amounts),
+            "[green]✓" if line.agrees else "[red]✗",
+        )
     console.print(grid)
     _list("to be settled by hand 差错", result.suspicious, console)
     _list("breaks 不平", result.breaks, console)
@@ -75,7 +80,7 @@ def show(result: Reconciliation, console: Console) -> None:
 def _list(title: str, items: list[Break], console: Console) -> None:
     if not items:
         return
-    grid = Grid(title=f"{len(items)} {title}", title_justify="left")
+    grid = Grid(title=f"{len(items)} {title}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("book", "key", "RRN", "kind", "cause", "amount", "short 短款方"):
         grid.add_column(column, overflow="fold")
     for item in items[:SHOWN_MAX]:

@@ -22,15 +22,16 @@ class Key(NamedTuple):
 
 
 class NetKey(NamedTuple):
-    """The link's key: DE7, DE11, DE32, DE33."""
+    """The link and its key: DE7, DE11, DE32, DE33."""
 
+    link: str
     time: str
     stan: str
     acquirer: str
     forwarder: str
 
     def __str__(self) -> str:
-        return f"{self.time}/{self.stan}"
+        return f"{self.link}/{self.time}/{self.stan}"
 
 
 @dataclass(slots=True)
@@ -78,7 +79,7 @@ def deals(rows: Iterable[Row]) -> dict[str, Deal]:
         deal = found.get(row["rrn"])
         if deal is None:
             key = Key(row["mid"], row["tid"], row["batch"], row["stan"])
-            net_key = NetKey(row["net_time"], row["net_stan"], row["acquirer"], row["forwarder"])
+            net_key = NetKey(row["link"], row["net_time"], row["net_stan"], row["acquirer"], row["forwarder"])
             deal = found[row["rrn"]] = Deal(key, net_key, row, row)
         deal.last = row
         deal.states.append(row["state"])
@@ -104,9 +105,10 @@ def postings(rows: Iterable[Row]) -> dict[NetKey, Posting]:
     for row in rows:
         reversal = row["mti"] == "0420"
         if reversal:
-            key = NetKey(row["original_time"], row["original_stan"], row["acquirer"], row["forwarder"])
+            own = (row["original_time"], row["original_stan"])
         else:
-            key = NetKey(row["net_time"], row["net_stan"], row["acquirer"], row["forwarder"])
+            own = (row["net_time"], row["net_stan"])
+        key = NetKey(row["link"], *own, row["acquirer"], row["forwarder"])
         posting = found.setdefault(key, Posting())
         posting.posted += row["posted_minor"]
         posting.held += row["held_minor"]

@@ -84,6 +84,12 @@ def reconcile(
     return result
 
 
+def _moves(kind: str) -> bool:
+    """Whether a kind moves money or sets a hold; an inquiry does neither, and its end may stay unknown."""
+    row = BY_NAME.get(kind)
+    return row is None or row.amount
+
+
 def _line(result: Reconciliation, date: str, kind: str) -> Line:
     return result.totals.setdefault((date, kind), Line())
 
@@ -133,7 +139,8 @@ def _shapes(by_rrn: dict[str, Deal]) -> Iterator[Break]:
 def _join_ledger(result: Reconciliation, by_rrn: dict[str, Deal], posted: dict[NetKey, Posting]) -> None:
     for rrn, deal in by_rrn.items():
         posting = posted.pop(deal.net_key, None) if deal.net_key.stan else None
-        _join_one(result, rrn, deal, posting)
+        if _moves(deal.kind):
+            _join_one(result, rrn, deal, posting)
     for key, posting in posted.items():
         if posting.posted or posting.held:
             row = posting.first
@@ -206,6 +213,8 @@ def _join_terminals(result: Reconciliation, by_rrn: dict[str, Deal], terminals: 
     for row in terminals:
         key = Key(row["mid"], row["tid"], row["batch"], row["stan"])
         seen.add(key)
+        if not _moves(row["kind"]):
+            continue
         rrn, deal = by_key.get(key, ("", None))
         cause = _judge(row, deal)
         if cause:
@@ -215,9 +224,11 @@ def _join_terminals(result: Reconciliation, by_rrn: dict[str, Deal], terminals: 
             line = _line(result, deal.settlement_date, row["kind"])
             line.terminals[0] += 1
             line.terminals[1] += row["amount"]
-            result.breaks += _differ("terminals", deal, rrn, row, _TERMINAL_FIELDS)
+            # a stored advice was answered before the issuer gave its code
+            fields = _TERMINAL_FIELDS[:-1] if "stored" in deal.states else _TERMINAL_FIELDS
+            result.breaks += _differ("terminals", deal, rrn, row, fields)
     for key, (rrn, deal) in by_key.items():
-        if key not in seen and deal.stands:
+        if key not in seen and deal.stands and _moves(deal.kind):
             cause = "approved by the switch, unknown to its terminal"
             result.breaks.append(Break("terminals", str(key), rrn, deal.kind, cause, deal.amount, "merchant"))
 

@@ -107,7 +107,9 @@ LEDGER: Final = _table(
     "rrn:t mid:t tid:t mcc:t amount:i currency:t "
     # what the entry moved: posted_minor > 0 the holder paid, < 0 the holder was paid; held_minor likewise for holds
     "posted_minor:i held_minor:i "
-    "response_code:t auth_code:t settlement_date:t pan_masked:t pan_hash:t",
+    "response_code:t auth_code:t settlement_date:t pan_masked:t pan_hash:t "
+    # the line it came over: two counterparts of one switch may see the same DE7 and DE11
+    "link:t",
     "net_time, net_stan",
     "rrn",
 )

@@ -105,6 +105,7 @@ class Saf:
         office = self._office
         exchange.settlement_date = fields.get(15, "")
         exchange.receiver = fields.get(100, "")
+        exchange.auth_code = fields.get(38, "")
         office.statistics.advices_delivered += 1
         if code in APPROVED:
             office.journal(exchange, "delivered", now, out, reason=code)

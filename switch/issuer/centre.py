@@ -1,6 +1,6 @@
 """The far end of a network line: the network's centre in front of many issuers, or the bank's own core with one.
 
-A machine: it listens, the member connects, signs on, gets its keys and sends requests, advices and reversals. An answer
+A machine: it listens, the member connects, signs on, gets its keys and sends requests, advice and reversals. An answer
 leaves only once the issuer's row of it is durable.
 """
 
@@ -199,7 +199,7 @@ class Centre:
         decision = bank.decide(request, now, self._posts + 1, forced)
         if decision.row is not None:
             self._posts += 1
-            out.append(Post(self._posts, LEDGER.name, decision.row))
+            out.append(Post(self._posts, LEDGER.name, (*decision.row, self.name)))
         else:
             self._count("repeats" if decision.after else "forced_advices")
         if action == "silence_after_posting":

@@ -260,7 +260,7 @@ class Bank:
         )
 
     def _row(self, request: Request, entry: Entry, moved: Movement) -> tuple[Any, ...]:
-        """The row of the LEDGER table, in its columns' order."""
+        """The row of the LEDGER table, in its columns' order; the centre adds the line."""
         key = entry.key
         original = entry.original.key if entry.original is not None else request.original or _NO_ORIGINAL
         effect = "none"

@@ -18,12 +18,12 @@ class Rule(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
     """What a rule matches (every condition given must hold) and what then happens, at each `every`-th match.
 
     `bin` is the beginning of the card number; amounts are minor units, both ends of a range included; `kind` is a row
-    of the transaction matrix or "reversal". A rule without `kind` leaves advices and reversals alone.
+    of the transaction matrix or "reversal". A rule without `kind` leaves advice and reversals alone.
 
     delay                  decided at once, answered `delay_s` seconds later
     silence                never reached the issuer, no answer
     silence_after_posting  decided and posted, no answer
-    code                   refused with `code`; of advices and reversals nothing is remembered, a repeat counts anew
+    code                   refused with `code`; of advice and reversals nothing is remembered, a repeat counts anew
     disconnect             the line is cut before anything is decided
     """
 

@@ -4,7 +4,8 @@ It defines what is accepted; the compiled functions of `codec` must accept the s
 call this when something is wrong, to say what and where.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from switch.wire.dialects import Dialect
@@ -13,6 +14,9 @@ from switch.wire.message import Message, masked_fields
 
 KNOWN_PADS = "0F"
 """Pad nibbles seen in the field; any other is data in the wrong place."""
+
+TEXT_KINDS = ("an", "ans")
+"""Kinds whose values may hold GBK."""
 
 _HEX = "0123456789ABCDEFabcdef"
 _TRACK = "0123456789=D"
@@ -110,12 +114,12 @@ def peek(plan: Plan, body: bytes, wanted: Collection[int]) -> dict[int, Any]:
     return {0: mti, **fields}
 
 
-def bitmap_fields(plan: Plan, bitmap: bytes) -> list[int]:
+@lru_cache(maxsize=512)
+def bitmap_fields(bitmap: bytes) -> tuple[int, ...]:
     """The DEs whose bits are set, without the first one of a 128-bit map (it only announces the second half)."""
     number = int.from_bytes(bitmap, "big")
-    bits = plan.bits
-    first = 1 if bits == 64 else 2
-    return [de for de in range(first, bits + 1) if number >> (bits - de) & 1]
+    bits = len(bitmap) * 8
+    return tuple(de for de in range(1 if bits == 64 else 2, bits + 1) if number >> (bits - de) & 1)
 
 
 def _walk(plan: Plan, body: bytes, wanted: Collection[int] | None) -> tuple[str, dict[int, Any], dict[int, str], int]:
@@ -135,7 +139,7 @@ def _walk(plan: Plan, body: bytes, wanted: Collection[int] | None) -> tuple[str,
             "announces a second bitmap, this link has none" if plan.bits == 64 else "the second bitmap is always sent"
         )
         raise DecodeError("bitmap", plan.mti_size, reason, masked_fields(partial))
-    present = bitmap_fields(plan, bitmap)
+    present: Sequence[int] = bitmap_fields(bitmap)
     if wanted is not None:
         last = max((de for de in present if de in wanted), default=0)
         present = [de for de in present if de <= last]
@@ -269,7 +273,7 @@ def _write(plan: Plan, field: Field, value: Any, pad: str) -> bytes:
 def _write_text(plan: Plan, field: Field, value: str, pad: str) -> tuple[bytes, int]:
     """The bytes of a str value, pad included, and the length its prefix counts."""
     kind = field.kind
-    if kind in ("an", "ans"):
+    if kind in TEXT_KINDS:
         text = _or_none(narrow, value)
         if text is None:
             raise EncodeError(field.de, "text has characters outside GBK")

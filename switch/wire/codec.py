@@ -14,8 +14,9 @@ from typing import Any
 
 from switch.wire import careful
 from switch.wire.careful import KNOWN_PADS, narrow, plan_of, wide
-from switch.wire.compiled import decode_source, encode_source
+from switch.wire.decoding import decode_source
 from switch.wire.dialects import Dialect
+from switch.wire.encoding import encode_source
 from switch.wire.message import Message
 
 Fields = Mapping[int, Any]
@@ -29,6 +30,7 @@ _SHAPES = 256
 """Compiled shapes kept; beyond that all are dropped and the live ones come back. Real traffic has fewer than 50."""
 
 _SIGHTINGS = 4096
+_WANTED = 64
 _QUIET = (LookupError, ValueError, TypeError, AttributeError)
 
 
@@ -39,7 +41,7 @@ class Codec:
     compiling.
     """
 
-    __slots__ = ("_decoders", "_encoders", "_head", "_peekers", "dialect", "plan")
+    __slots__ = ("_decode", "_decoders", "_encode", "_encoders", "_head", "_peekers", "dialect", "plan")
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
@@ -47,13 +49,14 @@ class Codec:
         self._head = slice(0, self.plan.start)
         self._decoders = _Shapes(lambda head: self._compile_decode(head, None))
         self._encoders = _Shapes(self._compile_encode)
+        self._decode = self._decoders.made
+        self._encode = self._encoders.made
         self._peekers: dict[tuple[int, ...], _Shapes] = {}
 
     def decode(self, body: bytes) -> Message:
         """All fields, every rule of the dialect checked; DecodeError and nothing else, whatever the bytes."""
-        shape = body[self._head]
         try:
-            return self._decoders[shape](body)  # type: ignore[no-any-return]
+            return self._decode[body[self._head]](body)  # type: ignore[no-any-return]
         except _QUIET:
             pass
         # Outside the handler: the error must not carry what the fast path stumbled over.
@@ -66,7 +69,7 @@ class Codec:
         shape = tuple(fields)
         if not pads:
             try:
-                return self._encoders[shape](mti, fields)  # type: ignore[no-any-return]
+                return self._encode[shape](mti, fields)  # type: ignore[no-any-return]
             except _QUIET:
                 pass
         body = careful.encode(self.plan, mti, fields, pads)
@@ -81,45 +84,48 @@ class Codec:
         wanted one, so it succeeds on messages that `decode` refuses; the values it returns are checked as `decode`
         would. A broken length or a cut before the last wanted field is a DecodeError.
         """
-        peekers = self._peekers.get(wanted)
-        if peekers is None:
-            if len(self._peekers) >= 64:
-                self._peekers.clear()
-            peekers = self._peekers[wanted] = _Shapes(lambda head: self._compile_decode(head, frozenset(wanted)))
-        shape = body[self._head]
         try:
-            return peekers[shape](body)  # type: ignore[no-any-return]
+            return self._peekers[wanted].made[body[self._head]](body)  # type: ignore[no-any-return]
         except _QUIET:
             pass
-        found = careful.peek(self.plan, bytes(body), wanted)
-        peekers.sighted(bytes(shape))
+        body = bytes(body)
+        found = careful.peek(self.plan, body, wanted)
+        self._peekers_of(wanted).sighted(body[self._head])
         return found
+
+    def _peekers_of(self, wanted: tuple[int, ...]) -> "_Shapes":
+        if wanted not in self._peekers:
+            if len(self._peekers) >= _WANTED:
+                self._peekers.clear()
+            self._peekers[wanted] = _Shapes(lambda head: self._compile_decode(head, frozenset(wanted)))
+        return self._peekers[wanted]
 
     def _compile_decode(self, head: bytes, wanted: Collection[int] | None) -> Callable[..., Any]:
         source, names = decode_source(self.plan, head, wanted)
-        return _build(source, {"Message": Message, "wide": wide, "odd": _odd, **names})
+        return _build(source, {"Message": Message, "new": object.__new__, "wide": wide, "odd": _odd, **names})
 
     def _compile_encode(self, shape: tuple[int, ...]) -> Callable[..., Any]:
         source, names = encode_source(self.plan, shape)
         return _build(source, {"unhexlify": unhexlify, "isascii": str.isascii, "narrow": narrow, **names})
 
 
-class _Shapes(dict[Any, Callable[..., Any]]):
+class _Shapes:
     """Compiled functions by shape: MTI and bitmap, or tuple of fields.
 
-    A shape not yet compiled is a KeyError: the careful way is taken.
+    `made` is read without ceremony, as a plain dict (a subclass with __missing__ costs 60 ns a message); a shape that
+              is not in it goes the careful way and is reported by `sighted`.
     """
 
-    __slots__ = ("_make", "_seen")
+    __slots__ = ("_make", "_seen", "made")
 
     def __init__(self, make: Callable[[Any], Callable[..., Any]]) -> None:
-        super().__init__()
+        self.made: dict[Any, Callable[..., Any]] = {}
         self._make = make
         self._seen: dict[Any, int] = {}
 
     def sighted(self, shape: Any) -> None:
         """A good message of this shape came the careful way; compile once it has come often enough."""
-        if shape in self:
+        if shape in self.made:
             return
         count = self._seen.get(shape, 0) + 1
         if count < _WARM:
@@ -127,10 +133,10 @@ class _Shapes(dict[Any, Callable[..., Any]]):
                 self._seen.clear()
             self._seen[shape] = count
             return
-        if len(self) >= _SHAPES:
-            self.clear()
+        if len(self.made) >= _SHAPES:
+            self.made.clear()
         self._seen.pop(shape, None)
-        self[shape] = self._make(shape)
+        self.made[shape] = self._make(shape)
 
 
 @lru_cache(maxsize=16)
