@@ -1,4 +1,4 @@
-"""The asyncio and the blocking driver against a small host on a real socket: late answers, lost connections, power-off."""
+"""The asyncio and the blocking driver against a small host on real sockets: late answers, lost lines, no power."""
 
 import asyncio
 import socket
@@ -19,11 +19,17 @@ from terminals.drive import aio, blocking, instant
 from terminals.flow import Ask, Cancelled, PowerOff, Wait
 
 CARD = HeldCard()
-LINE = new_line(timers=PosTimers(reply_s=0.2))
+LINE = new_line(timers=PosTimers(reply_s=20))
+HASTY = new_line(timers=PosTimers(reply_s=0.2))
+"""For the dialogues whose answer is meant to come late."""
 
 
 class WireHost:
-    """A ScriptedHost behind frames. `late` holds answers back until the next request, `hang_up` closes instead of answering."""
+    """A ScriptedHost behind frames.
+
+    `late` are the requests whose answers are held back until the next one (`held_back` is set then), after `hang_up` it
+    closes instead of answering, before `spoilt` answers it writes a length that cannot be.
+    """
 
     def __init__(self, line: Line = LINE) -> None:
         self.line = line
@@ -34,6 +40,7 @@ class WireHost:
         self.requests = 0
         self.held: list[bytes] = []
         self.connections = 0
+        self.held_back = asyncio.Event()
 
     def frames(self, deframer: Deframer, data: bytes) -> Iterator[bytes | None]:
         """What to write for the bytes that came; None: close."""
@@ -50,6 +57,7 @@ class WireHost:
                 out = b"\xff\xff" + out
             if number in self.late:
                 self.held.append(out)
+                self.held_back.set()
                 continue
             held, self.held = self.held, []
             yield b"".join([*held, out])
@@ -99,7 +107,7 @@ def test_a_kept_connection_serves_many_dialogues(play: Any) -> None:
         seen: list[tuple[bytes, bool]] = []
         async with serving(host) as port:
             session = aio.Session(
-                LINE, "127.0.0.1", port, observe=lambda body, seconds, reply: seen.append((body[:2], seconds < 0.2))
+                LINE, "127.0.0.1", port, observe=lambda body, seconds, reply: seen.append((body[:2], seconds < 20))
             )
             for _ in range(5):
                 assert (await session.run(pos.sale(memory, LINE, CARD, 100), holder)).approved
@@ -127,8 +135,9 @@ def test_a_late_answer_is_nobodys(play: Any) -> None:
         host, memory = WireHost(), new_memory()
         async with serving(host) as port:
             session = aio.Session(LINE, "127.0.0.1", port)
+            await session.run(pos.sign_in(memory, LINE), holder)
             host.late = {1}
-            doubtful = await session.run(pos.sale(memory, LINE, CARD, 100), holder)
+            doubtful = await session.run(pos.sale(memory, HASTY, CARD, 100), holder)
             assert (doubtful.state, doubtful.reason) == ("unknown", "timed out")
             # The late 0210 comes just before the 0410, and must not be taken for it.
             outcome = await session.run(pos.sale(memory, LINE, CARD, 200), holder)
@@ -137,7 +146,7 @@ def test_a_late_answer_is_nobodys(play: Any) -> None:
             assert memory.items[0].state == "unknown"
             # Late to a balance inquiry, which owes nothing: the next one differs in DE11 only.
             host.late = {4}
-            assert (await session.run(pos.balance(memory, LINE, CARD), holder)).state == "unknown"
+            assert (await session.run(pos.balance(memory, HASTY, CARD), holder)).state == "unknown"
             last = await session.run(pos.balance(memory, LINE, CARD), holder)
             assert (last.approved, session.stale, host.connections) == (True, 2, 1)
             session.close()
@@ -178,8 +187,7 @@ def test_power_off_while_waiting(play: Any) -> None:
             session = aio.Session(LINE, "127.0.0.1", port)
             host.late = {1}
             task = asyncio.ensure_future(session.run(pos.sale(memory, LINE, CARD, 100), holder))
-            while memory.pending is None:
-                await asyncio.sleep(0.005)
+            await host.held_back.wait()
             session.power_off()
             with pytest.raises(PowerOff):
                 await task
@@ -206,8 +214,7 @@ def test_a_cancelled_task_leaves_the_debt(play: Any) -> None:
             session = aio.Session(LINE, "127.0.0.1", port)
             host.late = {1}
             task = asyncio.ensure_future(session.run(pos.sale(memory, LINE, CARD, 100), holder))
-            while memory.pending is None:
-                await asyncio.sleep(0.005)
+            await host.held_back.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -264,7 +271,7 @@ def blocking_host(host: WireHost) -> Iterator[int]:
             ready.set()
             await stop.wait()
 
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
     thread.start()
     ready.wait(5)
     try:
@@ -284,7 +291,7 @@ def test_blocking_driver_dialogues_and_late_answers() -> None:
         )
         assert session.run(pos.sale(memory, LINE, CARD, 100), holder).approved
         host.late = {2}
-        assert session.run(pos.sale(memory, LINE, CARD, 200), holder).reason == "timed out"
+        assert session.run(pos.sale(memory, HASTY, CARD, 200), holder).reason == "timed out"
         assert session.run(pos.sale(memory, LINE, CARD, 300), holder).amount_minor == 300
         assert (session.stale, session.connects, host.connections) == (1, 1, 1)
         assert seen == [True, True, False, True, True]

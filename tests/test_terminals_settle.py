@@ -181,10 +181,19 @@ def test_an_end_whose_answer_was_lost() -> None:
 
 
 def test_a_host_that_forgot_the_sign_in_gets_the_rest_of_the_upload() -> None:
-    bench = Bench(2)
+    bench = Bench(9)
     bench.host.balanced = "2"
-    assert bench.settle("00", "77").reason == "unbalanced"
-    assert bench.host.mtis == ["0500", "0320", "0800", "0320", "0320", "0820"]
+    assert bench.settle("00", "00", "77").reason == "unbalanced"
+    assert bench.host.mtis == ["0500", "0320", "0320", "0800", "0320", "0320", "0320", "0820"]
+    assert len(read_details(bench.host.asked[4][48])) == 8
+
+
+def test_a_host_that_always_forgets_is_given_up() -> None:
+    bench = Bench(1)
+    outcome = bench.settle("00", *["77", "00"] * 5)
+    assert (outcome.state, outcome.response_code) == ("unknown", "77")
+    assert bench.host.mtis == ["0500", *["0320", "0800"] * 3]
+    assert bench.memory.settling is not None
 
 
 def test_a_full_batch_is_settled_before_the_next_item() -> None:

@@ -46,13 +46,27 @@ def real(office: Office, message: Message, terminal: Terminal) -> str:
 
 
 def in_batch(message: Message, terminal: Terminal) -> str:
-    """77 where the message speaks of another batch than the open one."""
-    return "" if message.fields[60][2:8] == terminal.batch_text else MUST_SIGN_IN
+    """77 where the message speaks of another batch than the open one, 30 where it speaks of none."""
+    batch = batch_of(message)
+    if not batch:
+        return FORMAT_ERROR
+    return "" if batch == terminal.batch_text else MUST_SIGN_IN
+
+
+def batch_of(message: Message) -> str:
+    """DE60.2, "" where DE60 is too short to hold it."""
+    batch: str = message.fields[60][2:8]
+    return batch if len(batch) == 6 else ""
 
 
 def amount(fields: dict[int, Any]) -> str:
     """13 for an amount of zero."""
     return INVALID_AMOUNT if int(fields[4]) == 0 else ""
+
+
+def describes_pin(fields: dict[int, Any]) -> str:
+    """30 for a PIN block without a DE53 that says how it is made: it must not be lost on the way."""
+    return FORMAT_ERROR if 52 in fields and fields.get(53, "0")[0] not in "12" else ""
 
 
 def names_card(fields: dict[int, Any]) -> str:

@@ -15,13 +15,12 @@ from switch.engine.original import find_original
 from switch.engine.outward import PinUnusable, request_fields
 from switch.engine.reverse import ReverseDesk
 from switch.machine import Link, Now, Out
-from switch.wire.codes import RESPONSE_CODES
 from switch.wire.errors import WireError
 from switch.wire.framing import Frame
 from switch.wire.message import Message
-from switch.wire.transactions import APPROVED, BY_KEY, Transaction
+from switch.wire.transactions import APPROVED, BY_KEY, Transaction, reply_mti
 
-PIN_UNUSABLE, NO_ROUTE, SYSTEM_MALFUNCTION, BATCH_FULL = "99", "15", "96", "95"
+PIN_UNUSABLE, NO_ROUTE, BATCH_FULL = "99", "15", "95"
 
 
 class AuthorizeDesk:
@@ -41,7 +40,7 @@ class AuthorizeDesk:
         if row is None:
             code = code or (admit.INVALID_TRANSACTION if {3, 25, 60} <= fields.keys() else admit.FORMAT_ERROR)
         elif not code:
-            code = admit.whole(message, row.mandatory) or admit.names_card(fields)
+            code = admit.whole(message, row.mandatory) or admit.names_card(fields) or admit.describes_pin(fields)
         if not code and terminal is not None:
             code = admit.real(office, message, terminal) or admit.in_batch(message, terminal)
         if code or terminal is None or row is None:
@@ -76,7 +75,6 @@ class AuthorizeDesk:
         exchange.psn = fields.get(23, "")
         exchange.mcc = terminal.mcc
         exchange.link, exchange.frame, exchange.request = link, frame, fields
-        exchange.started = now.mono
         office.books.add(exchange)
         return exchange
 
@@ -151,8 +149,7 @@ class AuthorizeDesk:
     ) -> None:
         """The same STAN again: an advice gets its first answer again, a request 94."""
         office = self._office
-        same = earlier.kind == row.name and earlier.amount == int(message.fields.get(4, "0"))
-        if row.mti == "0220" and same:
+        if row.mti == "0220" and self._same(earlier, row, message.fields, terminal):
             if earlier.request is not None:
                 earlier.link, earlier.frame = link, frame  # still on its way: the answer goes to the newer connection
             else:
@@ -163,6 +160,15 @@ class AuthorizeDesk:
             return
         office.statistics.duplicates += 1
         self._refuse(link, frame, message, row, admit.DUPLICATE, now, out)
+
+    def _same(self, earlier: Exchange, row: Transaction, fields: dict[int, Any], terminal: Terminal) -> bool:
+        """Whether a STAN used again says the same again: kind, amount, card."""
+        pan = self._pan(fields, terminal) or ""
+        return (
+            earlier.kind == row.name
+            and earlier.amount == int(fields[4])
+            and earlier.pan_hash == self._office.card_hash(pan)
+        )
 
     def _refuse(
         self, link: Link, frame: Frame, message: Message, row: Transaction | None, code: str, now: Now, out: Out
@@ -191,23 +197,29 @@ class AuthorizeDesk:
 
     def on_reply(self, counterpart: Counterpart, message: Message, now: Now, out: Out) -> None:
         """Match an answer, check it, and pass it to the terminal that waits."""
-        office = self._office
         fields = message.fields
-        key = (fields.get(7, ""), fields.get(11, ""))
-        if not counterpart.mac_holds(message):
-            office.statistics.mac_failures += 1
+        if not counterpart.mac_holds(message, now.mono):
+            self._office.statistics.mac_failures += 1
             return  # no better than silence: the deadline decides
+        key = (fields.get(7, ""), fields.get(11, ""))
         exchange = counterpart.inflight.take(key)
+        if exchange is not None and exchange.deadline <= now.mono:
+            # the process stood still past the deadline: too late, although nobody has noticed yet
+            self.on_timeout(counterpart, exchange, now, out)
+            exchange = None
         if exchange is None:
-            self._late(counterpart, key, fields, now, out)
-            return
-        code = fields.get(39, SYSTEM_MALFUNCTION)
-        if not self._echoes(exchange, fields):
+            self._late(counterpart, key, message, now, out)
+        elif not _echoes(exchange, message):
             self._give_up(counterpart, exchange, "mismatch", now, out)
-            return
-        exchange.response_code = counterpart.profile.response_map.get(code, code)
-        if exchange.response_code not in RESPONSE_CODES:
-            office.statistics.unmatched += 1
+        else:
+            self._conclude(counterpart, exchange, fields, now, out)
+
+    def _conclude(
+        self, counterpart: Counterpart, exchange: Exchange, fields: dict[int, Any], now: Now, out: Out
+    ) -> None:
+        """The answer decides: file it, tell the terminal, and reverse an approval that cannot be told."""
+        office = self._office
+        exchange.response_code = counterpart.profile.response_map.get(fields[39], fields[39])
         exchange.auth_code = fields.get(38, "")
         exchange.settlement_date = fields.get(15, "")
         exchange.receiver = fields.get(100, "")
@@ -220,18 +232,10 @@ class AuthorizeDesk:
         if approved and undeliverable and exchange.row.reversible:
             self._reverse.queue(exchange, "undeliverable", now, out)
 
-    def _echoes(self, exchange: Exchange, fields: dict[int, Any]) -> bool:
-        """Whether an answer repeats what it answers: terminal, merchant, amount, RRN."""
-        if fields.get(41) != exchange.tid or fields.get(42) != exchange.mid:
-            return False
-        if exchange.row.amount and int(fields.get(4, "0")) != exchange.amount and fields.get(39) != "10":
-            return False
-        return bool(fields.get(37, exchange.rrn) == exchange.rrn)
-
-    def _late(self, counterpart: Counterpart, key: tuple[str, str], fields: dict[int, Any], now: Now, out: Out) -> None:
+    def _late(self, counterpart: Counterpart, key: tuple[str, str], message: Message, now: Now, out: Out) -> None:
         """An answer nobody waits for: never to the terminal, always into the journal."""
-        office = self._office
-        if self._reverse.saf.answered(counterpart, key, fields, now, out):
+        office, fields = self._office, message.fields
+        if self._reverse.saf.answered(counterpart, key, message, now, out):
             return
         exchange = counterpart.inflight.late(key)
         if exchange is None:
@@ -280,14 +284,31 @@ class AuthorizeDesk:
 
     def _give_up(self, counterpart: Counterpart, exchange: Exchange, reason: str, now: Now, out: Out) -> None:
         """No usable answer: an advice is stored and repeated, anything that moves money is reversed."""
-        counterpart.inflight.give_up(exchange)
         row = exchange.row
         if row.mti == "0220":
+            counterpart.inflight.take(exchange.net_key)  # its answer belongs to the store from now on
             self._store(exchange, now, out)
             return
+        counterpart.inflight.give_up(exchange)
         exchange.response_code = counterpart.profile.codes.no_reply
         if row.reversible:
             number = self._reverse.queue(exchange, reason, now, out)
         else:
             number = self._office.journal(exchange, "answered", now, out, reason)
         self._close(exchange, {}, now, out, number)
+
+
+def _echoes(exchange: Exchange, message: Message) -> bool:
+    """Whether an answer has a code and repeats what it answers: class, terminal, merchant, amount, RRN.
+
+    Part of an amount is another amount: no terminal here asks for partial approval.
+    """
+    fields, row = message.fields, exchange.row
+    return bool(
+        39 in fields
+        and message.mti == reply_mti(row.network_mti)
+        and fields.get(41) == exchange.tid
+        and fields.get(42) == exchange.mid
+        and (not row.amount or int(fields.get(4, "0")) == exchange.amount)
+        and fields.get(37, exchange.rrn) == exchange.rrn
+    )

@@ -17,15 +17,16 @@ class Exchange:
     """One transaction's life, from the terminal's request to its end; the record every desk hands on.
 
     The PAN stands here only sealed under the HSM's storage key, truncated and as a keyed hash. `link`, `frame` and
-    `request` (the terminal's fields) are kept only while an answer is owed. `reversal` is "", "queued", "acked" or
-    "suspicious".
+    `request` (the terminal's fields) are kept only while an answer is owed. `reversal` is "", "queued", "acked",
+    "refused" (the other side would not take it) or "closed" (its day was over: nothing was sent, the terminal was told
+    25); the last two are settled by hand.
     """
 
     __slots__ = (
         "acquirer", "amount", "auth_code", "batch", "counterpart", "currency", "deadline", "entry_mode", "forwarder",
         "frame", "kind", "link", "mcc", "mid", "net_stan", "net_time", "on_us", "original", "pan_hash", "pan_masked",
         "pan_sealed", "psn", "receiver", "refunded", "request", "response_code", "reversal", "rrn", "settlement_date",
-        "stan", "started", "state", "tid", "undone",
+        "stan", "state", "tid", "undone",
     )  # fmt: skip
 
     def __init__(self, kind: str, mid: str, tid: str, batch: str, stan: str) -> None:
@@ -62,7 +63,6 @@ class Exchange:
         self.frame: Frame | None = None
         self.request: dict[int, Any] | None = None
         self.deadline = 0.0
-        self.started = 0.0
 
     @property
     def row(self) -> Transaction:
@@ -128,7 +128,7 @@ class Books:
         self.by_rrn: dict[str, Exchange] = {}
         self.by_auth: dict[tuple[str, str], Exchange] = {}
         self.batches: dict[tuple[str, str], list[Exchange]] = {}
-        self.unknown_reversals: set[tuple[str, str, str]] = set()
+        self.unknown_reversals: dict[tuple[str, str, str], None] = {}
         self.rrn_last = 0
         self.row_last = 0
 
@@ -189,4 +189,5 @@ class Books:
         return debit, debits, credit, credits_
 
     def batch_full(self, tid: str, batch: str) -> bool:
-        return len(self.batches.get((tid, batch), ())) >= BATCH_ITEMS_MAX
+        items = self.batches.get((tid, batch), ())
+        return len(items) >= BATCH_ITEMS_MAX and sum(item.counts for item in items) >= BATCH_ITEMS_MAX

@@ -25,7 +25,11 @@ def wire_time(wall: float) -> str:
 
 
 class Counterpart:
-    """State of one link, as the engine sees it. `ready` means signed on and in possession of working keys."""
+    """State of one link, as the engine sees it. `ready` means signed on and in possession of working keys.
+
+    `cutting_over` stands between the start and the end of a change of day; `stored_waits` from the moment a line is up
+    until what is stored for it was sent; `old_key_until` ends the time of the MAC key before the present one.
+    """
 
     def __init__(self, name: str, profile: NetworkProfile, hsm: Hsm, own: bool = False) -> None:
         self.name = name
@@ -34,8 +38,11 @@ class Counterpart:
         self.inflight = Inflight(profile.timers.reply_s)
         self.link: Link | None = None
         self.signed_on = False
+        self.zpk_due = False
         self.settlement_date = ""
         self.cutting_over = False
+        self.stored_waits = False
+        self.old_key_until = 0.0
         self.stan_last = 0
         self.managing: dict[tuple[str, str], str] = {}
         self.line_test_at = 0.0
@@ -88,8 +95,8 @@ class Counterpart:
         data = network_mab(mti, fields, key_reset=key_reset)
         return self._hsm.mac(self.zak, self.profile.keys.mac, data).decode()
 
-    def mac_holds(self, message: Message) -> bool:
-        """Whether DE128 is right under the key in force, or under the one before it while both are known."""
+    def mac_holds(self, message: Message, mono: float) -> bool:
+        """Whether DE128 is right under the key in force, or under the one before it while they overlap."""
         mac = message.fields.get(128)
         if mac is None or self.zak not in self._hsm:
             return False
@@ -98,7 +105,7 @@ class Counterpart:
         if self._hsm.verify_mac(self.zak, algorithm, data, mac.encode("latin-1")):
             return True
         before = f"{self.zak}/old"
-        return before in self._hsm and self._hsm.verify_mac(before, algorithm, data, mac.encode("latin-1"))
+        return mono < self.old_key_until and before in self._hsm and self._hsm.verify_mac(before, algorithm, data, mac.encode("latin-1"))
 
     def read(self, frame: Frame) -> tuple[Message, str]:
         """A frame's message and the header's reject code ("00000" where all is well or no header is carried).

@@ -23,6 +23,8 @@ from switch.wire.transactions import ADMIN_MANDATORY, reply_mti
 SIGN_ON, SIGN_OFF, KEY_RESET, CUT_START, CUT_END, LINE_TEST = "001", "002", "101", "201", "202", "301"
 TERMINAL_SIGN_OFF, TERMINAL_ECHO = "002", "301"
 WRONG_KEY, NOT_SUPPORTED = "A7", "40"
+PIN_KEY, MAC_KEY = "1", "2"
+"""DE53, first digit: which key a reset is about."""
 
 
 def pack_key(record: KeyRecord) -> bytes:
@@ -106,6 +108,7 @@ class ManageDesk:
         """A line to a counterpart stands: sign on."""
         counterpart.link = link
         counterpart.signed_on = False
+        counterpart.stored_waits = True
         self._ask(counterpart, SIGN_ON, now, out)
 
     def line_down(self, counterpart: Counterpart, link: Link) -> None:
@@ -136,10 +139,11 @@ class ManageDesk:
             counterpart.signed_on = True
             counterpart.settlement_date = fields.get(15, counterpart.settlement_date)
             if counterpart.profile.keys.apply_at_sign_on:
-                self._ask(counterpart, KEY_RESET, now, out, purpose="2")
-                self._ask(counterpart, KEY_RESET, now, out, purpose="1")
+                counterpart.zpk_due = True
+                # the PIN key is asked for once the MAC key stands: its reset is made under that key
+                self._ask(counterpart, KEY_RESET, now, out, purpose=MAC_KEY)
             else:
-                self._saf.link_up(counterpart, now, out)
+                self._forward(counterpart, now, out)
 
     def on_counterpart_request(self, counterpart: Counterpart, message: Message, now: Now, out: Out) -> None:
         """0800 key reset, 0820 line test, sign-off, cut-over."""
@@ -157,7 +161,7 @@ class ManageDesk:
     def _key_reset(self, counterpart: Counterpart, message: Message, now: Now, out: Out) -> None:
         """Take a new working key under the ZMK. The old one stays good for answers already on their way."""
         fields, hsm, keys = message.fields, self._office.hsm, counterpart.profile.keys
-        is_mac_key = fields.get(53, "1")[0] == "2"
+        is_mac_key = fields.get(53, PIN_KEY)[0] == MAC_KEY
         label, usage = (counterpart.zak, "zak") if is_mac_key else (counterpart.zpk, "zpk")
         before = hsm.record(label) if label in hsm else None
         if before is not None and is_mac_key:
@@ -175,9 +179,19 @@ class ManageDesk:
             self._office.statistics.mac_failures += 1
             self._reply(counterpart, message, WRONG_KEY, out, mac=is_mac_key and before is not None)
             return
+        if before is not None and is_mac_key:
+            counterpart.old_key_until = now.mono + keys.overlap_s
         self._office.statistics.key_resets += 1
         self._reply(counterpart, message, "00", out, mac=True)
-        if counterpart.ready:
+        if is_mac_key and counterpart.zpk_due:
+            counterpart.zpk_due = False
+            self._ask(counterpart, KEY_RESET, now, out, purpose=PIN_KEY)
+        self._forward(counterpart, now, out)
+
+    def _forward(self, counterpart: Counterpart, now: Now, out: Out) -> None:
+        """What is stored goes out once for each line, as soon as it is ready."""
+        if counterpart.ready and counterpart.stored_waits:
+            counterpart.stored_waits = False
             self._saf.link_up(counterpart, now, out)
 
     def _reset_mac_holds(self, counterpart: Counterpart, message: Message, is_mac_key: bool) -> bool:

@@ -48,7 +48,7 @@ class Office:
         self.pos = pos
         self.acquirer = acquirer
         self.statistics = Statistics()
-        self._minute = 0
+        self._second = 0
         self._day = ("", "", 0)
 
     # the clock as fields
@@ -56,9 +56,9 @@ class Office:
     def local(self, now: Now) -> tuple[str, str, int]:
         """DE12 hhmmss, DE13 MMDD and the day of the year, in Beijing time."""
         second = int(now.wall)
-        if second != self._minute:
+        if second != self._second:
             moment = time.gmtime(second + BEIJING_S)
-            self._minute = second
+            self._second = second
             self._day = (time.strftime("%H%M%S", moment), time.strftime("%m%d", moment), moment.tm_yday)
         return self._day
 

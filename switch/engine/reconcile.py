@@ -4,7 +4,7 @@ Settlement is a check: money moves by the network's settlement date, whether or 
 """
 
 from switch.engine import admit
-from switch.engine.books import Terminal
+from switch.engine.books import Exchange, Terminal
 from switch.engine.office import Office
 from switch.machine import Link, Now, Out
 from switch.wire.errors import WireError
@@ -14,7 +14,8 @@ from switch.wire.private_pos import Side, Totals, read_details, read_totals, wri
 from switch.wire.transactions import ADMIN_MANDATORY
 
 BALANCED, UNBALANCED = 1, 2
-ENDS = frozenset(("202", "207"))
+UNBALANCED_END = "202"
+ENDS = frozenset((UNBALANCED_END, "207"))
 
 
 class ReconcileDesk:
@@ -58,7 +59,6 @@ class ReconcileDesk:
         totals = Totals(domestic, theirs.foreign._replace(result=BALANCED))
         office.statistics.settlements += 1
         office.statistics.settlements_unbalanced += not same
-        terminal.uploaded = {}
         number = self._post(terminal, "totals", theirs.domestic, ours, str(result), now, out)
         extra = {15: office.local(now)[1], 37: office.books.next_rrn(office.local(now)[2]), 48: write_totals(totals)}
         if 63 in fields:
@@ -70,20 +70,23 @@ class ReconcileDesk:
     ) -> None:
         """0320: stripe details by eight (201), or a notice-class transaction as it was (000)."""
         fields = message.fields
+        number = 0
         if network_code == "201":
             for detail in read_details(fields[48]):
-                terminal.uploaded[detail.stan] = detail.amount_minor
+                number = self._compare(terminal, detail.stan, detail.amount_minor, now, out)
         else:
-            terminal.uploaded[fields[11]] = int(fields[4])
+            number = self._compare(terminal, fields[11], int(fields[4]), now, out)
         extra = {48: fields[48]} if 48 in fields else {}
-        self._office.answer(link, frame, message.mti, fields, "00", now, out, extra)
+        self._office.answer(link, frame, message.mti, fields, "00", now, out, extra, number)
 
     def _end(self, link: Link, frame: Frame, message: Message, terminal: Terminal, now: Now, out: Out) -> None:
-        """0320/202 or 207: compare what was uploaded, close the batch; the next sign-in names the new one."""
+        """0320/202 or 207: name what was not uploaded, close the batch; the next sign-in names the new one."""
         office, fields = self._office, message.fields
         batch = terminal.batch_text
-        if terminal.uploaded:
-            self._compare(terminal, batch, now, out)
+        if fields[60][8:11] == UNBALANCED_END:
+            for item in self._items(terminal):
+                if item.stan not in terminal.uploaded:
+                    self._upload(terminal, item.stan, item.amount, "host_only", now, out)
         ours = Side(*office.books.totals(terminal.tid, batch))
         self._post(terminal, "end", Side(), ours, fields[60][8:11], now, out)
         terminal.next_batch()
@@ -95,19 +98,26 @@ class ReconcileDesk:
         )
         office.answer(link, frame, message.mti, fields, "00", now, out, {48: fields[48]}, number)
 
-    def _compare(self, terminal: Terminal, batch: str, now: Now, out: Out) -> None:
-        """One UPLOAD row an item: matched, amount_differs, pos_only or host_only."""
-        ours = {e.stan: e.amount for e in self._office.books.batches.get((terminal.tid, batch), ()) if e.counts}
-        for stan in sorted(ours.keys() | terminal.uploaded.keys()):
-            theirs = terminal.uploaded.get(stan)
-            if theirs is None:
-                result = "host_only"
-            elif stan not in ours:
-                result = "pos_only"
-            else:
-                result = "matched" if ours[stan] == theirs else "amount_differs"
-            amount = theirs if theirs is not None else ours[stan]
-            self._office.post("upload", (terminal.mid, terminal.tid, batch, stan, amount, result), now, out)
+    def _items(self, terminal: Terminal) -> list[Exchange]:
+        """What stands in the terminal's open batch, in our book."""
+        batch = self._office.books.batches.get((terminal.tid, terminal.batch_text), ())
+        return [exchange for exchange in batch if exchange.counts]
+
+    def _compare(self, terminal: Terminal, stan: str, amount: int, now: Now, out: Out) -> int:
+        """One item of the terminal's batch beside ours: the row that says how they compare, 0 for an item repeated."""
+        if terminal.uploaded.get(stan) == amount:
+            return 0
+        terminal.uploaded[stan] = amount
+        ours = self._office.books.exchanges.get((terminal.tid, terminal.batch_text, stan))
+        if ours is None or not ours.counts or not ours.row.sign:
+            result = "pos_only"
+        else:
+            result = "matched" if ours.amount == amount else "amount_differs"
+        return self._upload(terminal, stan, amount, result, now, out)
+
+    def _upload(self, terminal: Terminal, stan: str, amount: int, result: str, now: Now, out: Out) -> int:
+        row = (terminal.mid, terminal.tid, terminal.batch_text, stan, amount, result)
+        return self._office.post("upload", row, now, out)
 
     def _post(self, terminal: Terminal, event: str, theirs: Side, ours: Side, result: str, now: Now, out: Out) -> int:
         return self._office.post(

@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from typing import Any
 
-from switch.clearing.schema import DAY, JOURNAL, TERMINAL
+from switch.clearing.schema import DAY, JOURNAL, TERMINAL, UPLOAD
 from switch.engine.books import Exchange
-from switch.engine.manage import unpack_key
+from switch.engine.manage import CUT_START, unpack_key
 from switch.engine.office import Office
-from switch.engine.reverse import ReverseDesk
+from switch.engine.reverse import BY_TERMINAL, ReverseDesk
 from switch.machine import Now, Out
 
-_JOURNAL, _TERMINAL, _DAY = JOURNAL.names, TERMINAL.names, DAY.names
+_JOURNAL, _TERMINAL, _DAY, _UPLOAD = JOURNAL.names, TERMINAL.names, DAY.names, UPLOAD.names
 
 
 def recover(
@@ -18,20 +18,23 @@ def recover(
 ) -> None:
     """Apply `rows` in order, then put the stored messages back and reverse what was in doubt."""
     books = office.books
-    saf_keys: dict[str, tuple[str, str]] = {}
+    stored: dict[str, dict[str, Any]] = {}
     for table, row in rows:
         books.row_last = max(books.row_last, row[0])
         if table == "journal":
-            _journal(office, dict(zip(_JOURNAL, row, strict=True)), saf_keys)
+            _journal(office, dict(zip(_JOURNAL, row, strict=True)), stored)
         elif table == "terminal":
             _terminal(office, dict(zip(_TERMINAL, row, strict=True)))
         elif table == "day":
             _day(office, dict(zip(_DAY, row, strict=True)))
+        elif table == "upload":
+            _upload(office, dict(zip(_UPLOAD, row, strict=True)))
+    books.rrn_last = books.row_last  # whoever was given an RRN wrote a row
     for exchange in list(books.exchanges.values()):
-        _finish(office, reverse, exchange, saf_keys.get(exchange.rrn, ("", "")), now, out)
+        _finish(office, reverse, exchange, stored.get(exchange.rrn), now, out)
 
 
-def _journal(office: Office, row: dict[str, Any], saf_keys: dict[str, tuple[str, str]]) -> None:
+def _journal(office: Office, row: dict[str, Any], stored: dict[str, dict[str, Any]]) -> None:
     books = office.books
     exchange = books.by_rrn.get(row["rrn"])
     if exchange is None:
@@ -52,10 +55,11 @@ def _journal(office: Office, row: dict[str, Any], saf_keys: dict[str, tuple[str,
     elif state == "suspicious" and exchange.row.reversible:
         if not exchange.reversal:
             books.unsettle(exchange)
-        exchange.reversal = "suspicious"
+        exchange.reversal = "refused" if exchange.reversal else "closed"
     if row["saf_time"]:
-        saf_keys[exchange.rrn] = (row["saf_time"], row["saf_stan"])
-        _advance(office, row["link"], row["saf_stan"])
+        stored[exchange.rrn] = row
+        if state == "reversal_queued":  # a stored advice keeps the number it was first sent with
+            _advance(office, row["link"], row["saf_stan"])
 
 
 def _open(office: Office, row: dict[str, Any]) -> Exchange:
@@ -70,7 +74,6 @@ def _open(office: Office, row: dict[str, Any]) -> Exchange:
     exchange.on_us = bool(row["on_us"])
     exchange.original = books.by_rrn.get(row["original_rrn"])
     books.add(exchange)
-    books.rrn_last = max(books.rrn_last, int(exchange.rrn[3:]))
     _advance(office, row["link"], row["net_stan"])
     return exchange
 
@@ -86,7 +89,8 @@ def _terminal(office: Office, row: dict[str, Any]) -> None:
     terminal = office.books.terminals.get(row["tid"])
     if terminal is None:
         return
-    terminal.batch = int(row["batch"])
+    if terminal.batch_text != row["batch"]:
+        terminal.batch, terminal.uploaded = int(row["batch"]), {}
     terminal.signed_in = row["event"] == "sign_in"
     for name in ("pik", "mak", "tdk"):
         if row[name]:
@@ -97,10 +101,17 @@ def _day(office: Office, row: dict[str, Any]) -> None:
     counterpart = office.counterparts.get(row["link"])
     if counterpart is not None:
         counterpart.settlement_date = row["settlement_date"]
+        counterpart.cutting_over = row["event"] == CUT_START
+
+
+def _upload(office: Office, row: dict[str, Any]) -> None:
+    terminal = office.books.terminals.get(row["tid"])
+    if terminal is not None and terminal.batch_text == row["batch"]:
+        terminal.uploaded[row["stan"]] = row["amount"]
 
 
 def _finish(
-    office: Office, reverse: ReverseDesk, exchange: Exchange, saf_key: tuple[str, str], now: Now, out: Out
+    office: Office, reverse: ReverseDesk, exchange: Exchange, stored: dict[str, Any] | None, now: Now, out: Out
 ) -> None:
     if exchange.state == "sent":
         exchange.response_code = office.counterparts[exchange.counterpart].profile.codes.no_reply
@@ -113,7 +124,9 @@ def _finish(
             reverse.saf.add(exchange, "advice", exchange.net_key, now, out, after=number)
         else:
             office.journal(exchange, "answered", now, out, "restart")
-    elif exchange.reversal == "queued":
-        reverse.saf.add(exchange, "reversal", saf_key, now, out)
+    elif stored is not None and exchange.reversal == "queued":
+        by_terminal = stored["reason"].startswith(BY_TERMINAL)
+        key = (stored["saf_time"], stored["saf_stan"])
+        reverse.saf.add(exchange, "reversal", key, now, out, by_terminal=by_terminal)
     elif exchange.state == "stored":
-        reverse.saf.add(exchange, "advice", saf_key, now, out)
+        reverse.saf.add(exchange, "advice", exchange.net_key, now, out)

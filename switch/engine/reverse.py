@@ -11,6 +11,8 @@ from switch.wire.transactions import REVERSAL_MANDATORY
 
 DONE, DAY_CLOSED, NOT_ALLOWED, WRONG_AMOUNT = "00", "25", "12", "64"
 UNKNOWN_REVERSALS_MAX = 100_000
+BY_TERMINAL = "terminal"
+"""How the reason of a reversal that a terminal asked for begins, in the journal."""
 
 
 class ReverseDesk:
@@ -25,6 +27,8 @@ class ReverseDesk:
         office, fields = self._office, message.fields
         terminal, code = admit.known(office, message)
         code = code or admit.whole(message, REVERSAL_MANDATORY)
+        if not code and not admit.batch_of(message):
+            code = admit.FORMAT_ERROR
         if not code and terminal is not None:
             code = admit.real(office, message, terminal)
         if code or terminal is None:
@@ -38,7 +42,7 @@ class ReverseDesk:
     def _decide(self, terminal: Terminal, message: Message, now: Now, out: Out) -> tuple[Exchange | None, str, int]:
         """The exchange meant, the code to answer, and the row to wait for."""
         office, fields = self._office, message.fields
-        key = (terminal.tid, fields[60][2:8], fields[11])
+        key = (terminal.tid, admit.batch_of(message), fields[11])
         exchange = office.books.exchanges.get(key)
         if exchange is None:
             self._remember_unknown(key)
@@ -48,18 +52,18 @@ class ReverseDesk:
         if not exchange.row.reversible or exchange.undone:
             return exchange, NOT_ALLOWED, 0
         if exchange.reversal:
-            return exchange, DAY_CLOSED if exchange.reversal == "suspicious" else DONE, 0
+            return exchange, DAY_CLOSED if exchange.reversal == "closed" else DONE, 0
         if exchange.state == "sent":
             office.counterparts[exchange.counterpart].inflight.give_up(exchange)
             exchange.link = exchange.frame = exchange.request = None
         elif not exchange.approved:
             return exchange, DONE, 0
         elif self._day_closed(exchange):
-            exchange.reversal = "suspicious"
+            exchange.reversal = "closed"
             office.books.unsettle(exchange)
             office.statistics.suspicious += 1
             return exchange, DAY_CLOSED, office.journal(exchange, "suspicious", now, out, reason=DAY_CLOSED)
-        return exchange, DONE, self.queue(exchange, f"terminal {fields[39]}", now, out)
+        return exchange, DONE, self.queue(exchange, f"{BY_TERMINAL} {fields[39]}", now, out)
 
     def queue(self, exchange: Exchange, reason: str, now: Now, out: Out) -> int:
         """Reverse an exchange on the other side, whatever became of it there. Returns the row's number."""
@@ -70,19 +74,27 @@ class ReverseDesk:
         counterpart = office.counterparts[exchange.counterpart]
         key = counterpart.number(now)
         number = office.journal(exchange, "reversal_queued", now, out, reason, key)
-        self.saf.add(exchange, "reversal", key, now, out, after=number)
+        self.saf.add(exchange, "reversal", key, now, out, number, reason.startswith(BY_TERMINAL))
         return number
 
     def _day_closed(self, exchange: Exchange) -> bool:
-        """Whether the exchange belongs to a settlement day its counterpart has left behind."""
-        today = self._office.counterparts[exchange.counterpart].settlement_date
-        return bool(today and exchange.settlement_date and exchange.settlement_date != today)
+        """Whether the exchange belongs to a settlement day its counterpart has left behind.
+
+        While it is still turning its issuers one by one only they know, so they are asked.
+        """
+        counterpart = self._office.counterparts[exchange.counterpart]
+        today = counterpart.settlement_date
+        if counterpart.cutting_over or not today:
+            return False
+        return exchange.settlement_date not in ("", today)
 
     def _remember_unknown(self, key: tuple[str, str, str]) -> None:
         office = self._office
         office.statistics.unknown_reversals += 1
-        if len(office.books.unknown_reversals) < UNKNOWN_REVERSALS_MAX:
-            office.books.unknown_reversals.add(key)
+        unknown = office.books.unknown_reversals
+        if len(unknown) >= UNKNOWN_REVERSALS_MAX:
+            del unknown[next(iter(unknown))]
+        unknown[key] = None
 
 
 def _echo(message: Message) -> dict[int, object]:

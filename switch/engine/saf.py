@@ -6,29 +6,54 @@ other side has taken it. A restarted switch gets its items back from the journal
 
 import heapq
 from itertools import count
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from switch.engine.books import Exchange
 from switch.engine.counterpart import Counterpart
 from switch.engine.office import Office
 from switch.engine.outward import base_fields, net60, original_elements
 from switch.machine import Arm, Now, Out
-from switch.wire.transactions import APPROVED
+from switch.wire.message import Message
+from switch.wire.private_network import write_original_amount
+from switch.wire.transactions import APPROVED, reply_mti
 
+REVERSAL: Final = "0420"
 Kind = Literal["reversal", "advice"]
+
+DELIVERED: Final = APPROVED | {"94"}
+UNDECIDED: Final = frozenset(("68", "90", "91", "96", "98", "A0"))
+"""Answers to an advice that say nothing of it: nobody could look, so it is sent again."""
 
 
 class Item:
-    """One stored message: `key` is its DE7 and DE11 in every repeat, `tries` how often it was sent."""
+    """One stored message: `key` is its DE7 and DE11 in every repeat, `tries` how often it was sent.
 
-    __slots__ = ("counterpart", "exchange", "key", "kind", "tries")
+    `by_terminal` says that a reversal was asked for by the terminal.
+    """
 
-    def __init__(self, counterpart: Counterpart, exchange: Exchange, kind: Kind, key: tuple[str, str]) -> None:
+    __slots__ = ("by_terminal", "counterpart", "exchange", "key", "kind", "tries")
+
+    def __init__(
+        self, counterpart: Counterpart, exchange: Exchange, kind: Kind, key: tuple[str, str], by_terminal: bool
+    ) -> None:
         self.counterpart = counterpart
         self.exchange = exchange
         self.kind = kind
         self.key = key
+        self.by_terminal = by_terminal
         self.tries = 0
+
+    @property
+    def mti(self) -> str:
+        if self.kind == "advice":
+            return self.exchange.row.network_mti
+        return self.counterpart.profile.reversal.repeat_mti if self.tries else REVERSAL
+
+    def is_answered_by(self, message: Message) -> bool:
+        """Whether an answer under this item's key is of its class, and for its terminal and merchant."""
+        asked = self.exchange.row.network_mti if self.kind == "advice" else REVERSAL
+        exchange, get = self.exchange, message.fields.get
+        return message.mti == reply_mti(asked) and get(41) == exchange.tid and get(42) == exchange.mid
 
 
 class _Due(NamedTuple):
@@ -49,10 +74,19 @@ class Saf:
     def __len__(self) -> int:
         return len(self._items)
 
-    def add(self, exchange: Exchange, kind: Kind, key: tuple[str, str], now: Now, out: Out, after: int = 0) -> None:
+    def add(
+        self,
+        exchange: Exchange,
+        kind: Kind,
+        key: tuple[str, str],
+        now: Now,
+        out: Out,
+        after: int = 0,
+        by_terminal: bool = False,
+    ) -> None:
         """Store a message about `exchange`; its first try leaves once row `after` is durable."""
         counterpart = self._office.counterparts[exchange.counterpart]
-        item = Item(counterpart, exchange, kind, key)
+        item = Item(counterpart, exchange, kind, key, by_terminal)
         self._items[counterpart.name, *key] = item
         self._try(item, now, out, after)
 
@@ -72,28 +106,29 @@ class Saf:
         for item in waiting:
             self._send(item, now, out, 0)
 
-    def answered(
-        self, counterpart: Counterpart, key: tuple[str, str], fields: dict[int, Any], now: Now, out: Out
-    ) -> bool:
+    def answered(self, counterpart: Counterpart, key: tuple[str, str], message: Message, now: Now, out: Out) -> bool:
         """An answer to a stored message, if it is one: taken, refused for good, or to be tried again."""
         where = (counterpart.name, *key)
         item = self._items.get(where)
         if item is None:
             return False
-        code = fields.get(39, "")
+        code = message.fields.get(39, "")
         rules = counterpart.profile.reversal
-        if item.kind == "advice":
-            del self._items[where]
-            self._delivered(item.exchange, code, fields, now, out)
+        if not code or not item.is_answered_by(message):
+            self._office.statistics.unmatched += 1
+        elif item.kind == "advice":
+            if code not in UNDECIDED:
+                del self._items[where]
+                self._delivered(item.exchange, code, message.fields, now, out)
         elif code in rules.accepted:
             del self._items[where]
             self._taken(item.exchange, code, code in rules.suspicious, now, out)
-        return True  # another code: not taken, so it is repeated
+        return True  # whatever is not taken is repeated
 
     def _taken(self, exchange: Exchange, code: str, suspicious: bool, now: Now, out: Out) -> None:
         office = self._office
         if suspicious:
-            exchange.reversal = "suspicious"
+            exchange.reversal = "refused"
             office.statistics.suspicious += 1
             office.journal(exchange, "suspicious", now, out, reason=code)
         else:
@@ -107,7 +142,7 @@ class Saf:
         exchange.receiver = fields.get(100, "")
         exchange.auth_code = fields.get(38, "")
         office.statistics.advices_delivered += 1
-        if code in APPROVED:
+        if code in DELIVERED:
             office.journal(exchange, "delivered", now, out, reason=code)
         else:
             office.statistics.suspicious += 1
@@ -116,7 +151,7 @@ class Saf:
     def _try(self, item: Item, now: Now, out: Out, after: int = 0) -> None:
         self._send(item, now, out, after)
         rules = item.counterpart.profile.reversal
-        wait = min(rules.first_repeat_s * 2 ** min(item.tries, 16), rules.repeat_max_s)
+        wait = min(rules.first_repeat_s * 2 ** min(max(item.tries - 1, 0), 16), rules.repeat_max_s)
         at = now.mono + wait
         heapq.heappush(self._due, _Due(at, next(self._order), item))
         out.append(Arm(at))
@@ -125,13 +160,11 @@ class Saf:
         counterpart = item.counterpart
         if not counterpart.ready:
             return
-        rules = counterpart.profile.reversal
+        mti = item.mti
         if item.kind == "reversal":
-            mti: str = rules.repeat_mti if item.tries else "0420"
             fields = reversal_fields(self._office, item, now)
             self._office.statistics.reversals_sent += 1
         else:
-            mti = item.exchange.row.network_mti
             fields = advice_fields(self._office, item, now)
         item.tries += 1
         counterpart.send(mti, fields, out, after=after)
@@ -140,7 +173,8 @@ class Saf:
 def reversal_fields(office: Office, item: Item, now: Now) -> dict[int, Any]:
     """0420: the exchange's own codes and card, its RRN, its key in DE90; no track, no PIN (member rules, section 6)."""
     fields = _about(office, item, now)
-    fields[60] = net60(item.counterpart, item.exchange, item.counterpart.profile.reversal.terminal)
+    reasons = item.counterpart.profile.reversal
+    fields[60] = net60(item.counterpart, item.exchange, reasons.terminal if item.by_terminal else reasons.timeout)
     fields[90] = original_elements(item.exchange)
     if item.exchange.auth_code:
         fields[38] = item.exchange.auth_code
@@ -153,6 +187,7 @@ def advice_fields(office: Office, item: Item, now: Now) -> dict[int, Any]:
     fields[60] = net60(item.counterpart, item.exchange)
     original = item.exchange.original
     if original is not None:
+        fields[48] = write_original_amount(original.amount)
         fields[90] = original_elements(original)
     return fields
 

@@ -1,5 +1,4 @@
-"""Messages to values and back, by functions generated per MTI and bitmap (decode, peek) and per tuple of
-fields (encode).
+"""Messages to values and back, by functions generated per MTI and bitmap (decode, peek) and per field tuple (encode).
 
 A hot room. What each trick bought is said where it stands (CPython 3.11); `shoudan bench codec` shows the sum. The
 generated code has no branch per field that the bitmap could have decided, and checks with few large tests instead of
@@ -22,9 +21,7 @@ from switch.wire.message import Message
 Fields = Mapping[int, Any]
 
 _WARM = 8
-"""Good messages of one shape before a function is compiled for it (1 ms): a peer that sends all bitmaps cannot stall
-us.
-"""
+"""Good messages of one shape before a function is compiled for it (1 ms): sending all bitmaps cannot stall us."""
 
 _SHAPES = 256
 """Compiled shapes kept; beyond that all are dropped and the live ones come back. Real traffic has fewer than 50."""
@@ -112,8 +109,8 @@ class Codec:
 class _Shapes:
     """Compiled functions by shape: MTI and bitmap, or tuple of fields.
 
-    `made` is read without ceremony, as a plain dict (a subclass with __missing__ costs 60 ns a message); a shape that
-              is not in it goes the careful way and is reported by `sighted`.
+    Callers read `made` as the plain dict it is (a subclass with __missing__ costs 60 ns a message); a shape that is not
+    in it goes the careful way and is reported by `sighted`.
     """
 
     __slots__ = ("_make", "_seen", "made")

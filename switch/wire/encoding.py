@@ -73,12 +73,12 @@ class _Encoder:
         elif field.kind == "xn":
             self.wrong.append(f"{value}[0] not in 'CD'")
             self.digits.append(f"{value}[1:]")
-            self.part("hex", f"{{{value}}}")
-        elif packed:
+        if field.kind in ("n", "z"):
+            return
+        if packed:
             self.part("bytes", value if field.kind == "b" else f"{value}.encode('latin-1')")
         else:
-            # Binary goes through Latin-1 into the one f-string of the message: 50 ns against 90 for another piece to
-            # join.
+            # Binary goes through Latin-1 into the message's one f-string: 50 ns against 90 for a piece to join.
             self.part("hex", f"{{{value}.decode('latin-1')}}" if field.kind == "b" else f"{{{value}}}")
 
     def part(self, kind: str, text: str) -> None:

@@ -6,13 +6,10 @@
 A `Framing` says which of these parts a link carries; nothing here looks into the body.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from switch.wire.codec import codec_of
-from switch.wire.dialects import NETWORK, POS, Dialect
-from switch.wire.errors import DecodeError, FrameError
+from switch.wire.errors import FrameError
 
 TPDU_SIZE = 5
 POS_HEADER_SIZE = 6
@@ -330,51 +327,3 @@ class NetworkHeader(NamedTuple):
             header[40],
             header[41:46].decode("ascii"),
         )
-
-
-# Which framing is it?
-
-
-def detect(data: bytes) -> tuple[str, str]:
-    """The best guess at (framing name, dialect name) of one message, complete or not, as the decode tool needs it.
-
-    A reading that decodes to the last byte wins; among others the one whose framing agrees with the data and that reads
-    most fields.
-    """
-    return max(_readings(data))[1:]
-
-
-def _readings(data: bytes) -> Iterator[tuple[int, str, str]]:
-    for name, framing in FRAMINGS.items():
-        dialects = (NETWORK,) if framing.header == NETWORK_HEADER_SIZE else (POS,) if framing.tpdu else (POS, NETWORK)
-        for dialect in dialects:
-            yield _plausibility(data, framing, dialect), name, dialect.name
-
-
-def _plausibility(data: bytes, framing: Framing, dialect: Dialect) -> int:
-    prefix = framing.prefix_size
-    score = 0
-    if prefix:
-        # The right length prefix is strong evidence, a wrong one (cut short) still weak evidence against.
-        try:
-            framing.unwrap(data)
-            score += 12
-        except FrameError:
-            score -= 4
-    try:
-        frame = framing.split(data[prefix:])
-        if framing.header == NETWORK_HEADER_SIZE:
-            NetworkHeader.parse(frame.header)
-            score += 12
-    except FrameError:
-        return -100
-    if framing.tpdu:
-        score += 6 if frame.tpdu[:1] == b"\x60" else -12
-    try:
-        fields = len(codec_of(dialect).decode(frame.body).fields)
-        score += 1000 if fields else 0
-    except DecodeError as error:
-        fields = len(error.partial)
-        # The MTI's version digit is 0 in every message of either link
-        score += 2 if error.partial.get(0, "").startswith("0") else -2
-    return score + fields

@@ -4,6 +4,7 @@ Which fields a kind has stands in the table of `switch.wire.transactions`; here 
 pos-protocol.md sections 1, 4, 5 and 7; security.md sections 3 and 4.
 """
 
+from sys import intern
 from typing import Any, Final, NamedTuple, Protocol
 
 from switch.wire.codec import codec_of
@@ -293,13 +294,14 @@ def reason_of(error: FlowError) -> str:
 def record(memory: Memory, item: Item, reply: dict[int, Any]) -> None:
     """Write a definite answer into the item: nothing is owed for it any more."""
     code = reply[39]
-    item.response_code = code
+    # Values that many items share are kept once: a fleet holds hundreds of thousands of items.
+    item.response_code = intern(code)
     item.rrn = reply.get(37, "").rstrip()
     item.auth_code = reply.get(38, "").rstrip()
-    item.time = reply.get(12, "")
-    item.date = reply.get(13, "")
-    item.settlement_date = reply.get(15, "")
-    item.institutions = reply.get(44, "")
+    item.time = intern(reply.get(12, ""))
+    item.date = intern(reply.get(13, ""))
+    item.settlement_date = intern(reply.get(15, ""))
+    item.institutions = intern(reply.get(44, ""))
     item.reversal = "none"
     item.state = "approved" if code in APPROVED else "declined"
     if item.state == "approved":

@@ -5,6 +5,7 @@ can be reversed owes its reversal from the moment before it leaves until it is a
 killed, the next one finds the debt in memory. Sources: pos-protocol.md sections 7 and 8.
 """
 
+from sys import intern
 from typing import Any
 
 from switch.wire.errors import DecodeError
@@ -98,7 +99,7 @@ def transact(
         except Cancelled:
             return Outcome(kind, "unsent", reason="cancelled")
     track = card.track2 if card is not None and entry == SWIPED else ""
-    entry_mode = (entry if track else KEYED) + ("1" if digits else "2")
+    entry_mode = intern((entry if track else KEYED) + ("1" if digits else "2"))
     item = Item(kind, memory.batch, memory.next_stan(), amount_minor, entry_mode, pan, expiry, named, source)
     fields = request_fields(memory, line, item, track, digits)
     body = sealed(memory, line, row.mti, fields)

@@ -117,9 +117,9 @@ def _upload(memory: Memory, line: Line, settling: Settling) -> Flow[Outcome]:
     totals, batch = memory.totals(), memory.batch
     verdict = "balanced" if settling.result == "1" else "unbalanced"
     messages = uploads(memory, line, settling.result == "1")
-    failures, code, reason = 0, "", verdict
+    failures, sign_ins, code, reason = 0, 0, "", verdict
     while settling.step < len(messages):
-        if failures >= line.profile.reversal.attempts_max:
+        if max(failures, sign_ins) >= line.profile.reversal.attempts_max:
             return Outcome("settlement", "unknown", code, settling.stan, batch, reason=reason, totals=totals)
         message = messages[settling.step]
         # The number stays in memory: the same message again is the same message.
@@ -135,7 +135,9 @@ def _upload(memory: Memory, line: Line, settling: Settling) -> Flow[Outcome]:
             outcome = yield from sign_in(memory, line)
             if memory.settling is not settling:
                 return _closed_by_host(memory)
-            failures, reason = failures + 1, "sign_in" if not outcome.approved else verdict
+            # A host that forgot the sign-in may have forgotten the details as well: all of them again.
+            settling.step, settling.stan, sign_ins = 0, "", sign_ins + 1
+            reason = verdict if outcome.approved else "sign_in"
         elif code in BUSY:
             failures += 1
         else:
