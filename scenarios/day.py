@@ -23,6 +23,7 @@ from switch.wire.transactions import BY_NAME, FINANCIAL_MTIS
 from terminals.device import pos
 from terminals.device.dialogue import Line, Outcome
 from terminals.device.memory import Item, Memory, Totals, export
+from terminals.device.receipt import Lang, receipt, reprint, settlement_slip
 from terminals.drive.aio import Session
 from terminals.fleet import Terminal, memory_of, mint
 from terminals.flow import Ask, Flow, PowerOff
@@ -32,6 +33,8 @@ MIX: Final = (
     ("preauth_void", 3), ("completion_void", 3), ("echo", 2),
 )  # fmt: skip
 """What people come for, in 100. A kind whose earlier transaction the terminal lacks becomes that transaction."""
+
+SLIPS_MAX: Final = 60
 
 SYSTEM_FAULTS: Final = frozenset(("68", "91", "96", "98", ""))
 """Response codes that are the system's fault and not the holder's; "" is silence."""
@@ -96,6 +99,7 @@ class Figures:
         self.seconds: dict[int, list[int]] = {}
         self.per_second_ms: dict[int, array[float]] = {}
         self.power_offs = 0
+        self.slips: list[str] = []
 
     @property
     def authorizations(self) -> int:
@@ -183,6 +187,7 @@ class Day:
         directory = Path(plan.directory)
         export((site.memory for site in self.sites), directory / "terminals.db")
         (directory / "fleet.json").write_text(json.dumps(self.result(), ensure_ascii=False))
+        (directory / "slips.txt").write_text("\n".join(self.figures.slips), encoding="utf-8")
         self._tell(self.status())
         for site in self.sites:
             site.session.close()
@@ -240,9 +245,23 @@ class Day:
             return None
         else:
             self.figures.count(outcome)
+            self._print(site.memory, outcome)
             return outcome
         finally:
             site.busy = False
+
+    def _print(self, memory: Memory, outcome: Outcome) -> None:
+        """Keep the day's first slips, in both languages, a reprint now and then."""
+        slips = self.figures.slips
+        if len(slips) >= SLIPS_MAX:
+            return
+        lang: Lang = "en" if len(slips) % 4 == 3 else "zh"
+        if outcome.kind == "settlement" and outcome.totals is not None:
+            slips.append(settlement_slip(memory, outcome, lang))
+        elif outcome.item is not None and outcome.approved:
+            slips.append(receipt(memory, outcome.item, lang))
+            if len(slips) % 10 == 9 and memory.last is not None:
+                slips.append(reprint(memory, lang))
 
     def _holder(self, asked: Ask) -> str:
         """The cardholder at the PIN pad."""

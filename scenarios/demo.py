@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,7 @@ class DayResult:
     ground: Ground
     fleet: dict[str, Any]
     switch: dict[str, Any]
+    faults: dict[str, int]
     books: Reconciliation
     seconds: float
     restarts: int = 0
@@ -78,6 +80,7 @@ class DayResult:
                 "balanced": self.switch["settlements"] - self.switch["settlements_unbalanced"],
                 "unbalanced": self.switch["settlements_unbalanced"],
             },
+            "faults": self.faults,
             "switch": self.switch,
             "restarts": self.restarts,
             "recovery_s": [round(value, 3) for value in self.recovery_s],
@@ -225,6 +228,7 @@ def _play(
     if code not in (0, 1):
         raise DemoFailed(f"the fleet ended with code {code}; see {ground.directory / 'fleet.log'}")
     switch = _drained(ground)
+    faults = _faults(ground)
     balance = all(ask_control(ground.control(name), "check") for name in ("centre", "core"))
     processes.stop()
     figures = json.loads((ground.directory / "fleet.json").read_text())
@@ -233,6 +237,7 @@ def _play(
         ground,
         figures,
         switch,
+        faults | {"power_offs": figures["power_offs"]},
         books,
         elapsed,
         restarts=events.restarts,
@@ -241,6 +246,15 @@ def _play(
         ledgers_balance=balance,
         at_rest=code == 0 and not switch["stored"],
     )
+
+
+def _faults(ground: Ground) -> dict[str, int]:
+    """How often each operator rule struck, network and core together."""
+    struck: Counter[str] = Counter()
+    for name in ("centre", "core"):
+        status = ask_control(ground.control(name), "status")
+        struck.update({key: count for key, count in status.items() if key.startswith("rule_")})
+    return dict(struck)
 
 
 def _drained(ground: Ground) -> dict[str, Any]:

@@ -1,48 +1,83 @@
 """The report page of a day: one self-contained HTML file with charts, in English and Chinese."""
 
+import math
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from switch.wire.codes import RESPONSE_CODES
-from switch.wire.transactions import BY_NAME
+from switch.wire.transactions import APPROVED, BY_NAME
 
 if TYPE_CHECKING:
     from scenarios.demo import DayResult
 
+FAULTS = {
+    "rule_delay": "answers later than the switch waits 迟到应答",
+    "rule_silence": "requests and reversals lost on the way 请求丢失",
+    "rule_silence_after_posting": "answers lost after posting 应答丢失",
+    "rule_code": "refused as a system malfunction 系统异常",
+    "rule_disconnect": "line cut 线路中断",
+    "power_offs": "terminal lost power in a dialogue 终端断电",
+}
+"""What is done to a day on purpose, by the name of its counter."""
+
 WIDTH, HEIGHT, LEFT, BOTTOM = 860, 220, 56, 24
-
-
-def polyline(points: list[tuple[float, float]], right: float, top: float) -> str:
-    """SVG points of (x, y) data scaled to the chart's frame; `right` and `top` are the data's maxima."""
-    wide, high = WIDTH - LEFT - 8, HEIGHT - BOTTOM - 8
-    return " ".join(
-        f"{LEFT + x / max(right, 1e-9) * wide:.1f},{8 + high - min(y, top) / max(top, 1e-9) * high:.1f}"
-        for x, y in points
-    )
 
 
 def nice_top(value: float) -> float:
     """The next round number at or above a maximum: 1, 2 or 5 times a power of ten."""
-    step = 1.0
-    while step * 10 <= value:
-        step *= 10
-    while step > value > 0:
-        step /= 10
-    return next((step * factor for factor in (1, 2, 5, 10) if step * factor >= value), value)
+    power = 10.0 ** math.floor(math.log10(value)) if value > 0 else 1.0
+    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= value)
 
 
-def chart(points: dict[str, list[tuple[float, float]]], marks: list[tuple[float, str]], unit: str) -> dict[str, Any]:
+class Scale(NamedTuple):
+    """How a chart's y axis runs: from `low` to `top`, evenly or by powers of ten."""
+
+    low: float
+    top: float
+    logarithmic: bool
+
+    def height(self, value: float) -> float:
+        """A value's height as a share of the axis."""
+        value = min(max(value, self.low), self.top)
+        if not self.logarithmic:
+            return (value - self.low) / (self.top - self.low)
+        return math.log(value / self.low) / math.log(self.top / self.low)
+
+    def ticks(self) -> list[float]:
+        """Where lines are drawn."""
+        if not self.logarithmic:
+            return [self.low + (self.top - self.low) * share / 4 for share in range(5)]
+        steps = round(math.log10(self.top / self.low))
+        return [self.low * 10**step for step in range(steps + 1)]
+
+
+def scale_of(values: list[float], logarithmic: bool) -> Scale:
+    """An axis that holds these values."""
+    top = max(values, default=1.0)
+    if not logarithmic:
+        return Scale(0.0, nice_top(top), False)
+    low = min((value for value in values if value > 0), default=1.0)
+    bottom = 10.0 ** math.floor(math.log10(low))
+    return Scale(bottom, max(bottom * 10, 10.0 ** math.ceil(math.log10(max(top, low)))), True)
+
+
+def chart(
+    points: dict[str, list[tuple[float, float]]], marks: list[tuple[float, str]], unit: str, logarithmic: bool = False
+) -> dict[str, Any]:
     """What the template needs to draw lines over time: series, axis labels and vertical marks."""
     right = max((x for line in points.values() for x, _ in line), default=1.0)
-    top = nice_top(max((y for line in points.values() for _, y in line), default=1.0))
-    high = HEIGHT - BOTTOM - 8
-    wide = WIDTH - LEFT - 8
+    scale = scale_of([y for line in points.values() for _, y in line], logarithmic)
+    high, wide = HEIGHT - BOTTOM - 8, WIDTH - LEFT - 8
+
+    def place(x: float, y: float) -> str:
+        return f"{LEFT + x / max(right, 1e-9) * wide:.1f},{8 + high - scale.height(y) * high:.1f}"
+
     return {
-        "lines": [(name, polyline(line, right, top)) for name, line in points.items()],
-        "ys": [(8 + high - share * high, f"{top * share:g}") for share in (0, 0.25, 0.5, 0.75, 1)],
+        "lines": [(name, " ".join(place(x, y) for x, y in line)) for name, line in points.items()],
+        "ys": [(8 + high - scale.height(value) * high, f"{value:,g}") for value in scale.ticks()],
         "xs": [(LEFT + share * wide, f"{right * share:.0f} s") for share in (0, 0.25, 0.5, 0.75, 1)],
         "marks": [(LEFT + at / max(right, 1e-9) * wide, text) for at, text in marks],
         "unit": unit,
@@ -54,6 +89,15 @@ def bars(counts: dict[str, int], names: dict[str, str]) -> list[dict[str, Any]]:
     top = max(counts.values(), default=1)
     ordered = sorted(counts.items(), key=lambda item: -item[1])
     return [{"label": names.get(k, k), "count": n, "width": max(0.4, 100 * n / top)} for k, n in ordered]
+
+
+def _slips(result: "DayResult", most: int = 3) -> list[str]:
+    """A few slips as the terminals printed them."""
+    path = result.ground.directory / "slips.txt"
+    if not path.is_file():
+        return []
+    printed = path.read_text(encoding="utf-8").split("\n\n")
+    return [slip.strip("\n") for slip in printed if slip.strip()][:most]
 
 
 def write_report(result: "DayResult", path: Path) -> Path:
@@ -87,8 +131,14 @@ def write_report(result: "DayResult", path: Path) -> Path:
             },
             marks,
             "ms",
+            logarithmic=True,
         ),
-        by_response=bars(data["by_response"], {**codes, "silence": "-- no answer 无应答"}),
+        declines=bars(
+            {code: n for code, n in data["by_response"].items() if code not in APPROVED},
+            {**codes, "silence": "-- no answer 无应答"},
+        ),
+        faults=FAULTS,
+        slips=_slips(result),
         by_transaction=bars(data["by_transaction"], {name: f"{row.en} {row.zh}" for name, row in BY_NAME.items()}),
         width=WIDTH,
         height=HEIGHT,

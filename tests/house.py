@@ -1,4 +1,4 @@
-"""The whole house in one process: engine, network centre, core and terminals on a fake wire, a fake disk and a fake clock.
+"""The whole house in one process: engine, centre, core and terminals on a fake wire, a fake disk and a fake clock.
 
 No socket and no sleep: `House.ask` carries a terminal's request through the engine and back, `House.pass_time` moves
 the clock. Rows are kept in `rows` in the order in which a store would have them; nothing leaves before its row.

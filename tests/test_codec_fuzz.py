@@ -6,6 +6,7 @@ The seeds are fixed, so a failure comes back. SHOUDAN_FUZZ sets another number o
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from random import Random
@@ -104,10 +105,8 @@ def test_noise_raises_nothing_but_decode_errors() -> None:
         codec, body = corpus()[number % len(corpus())]
         head = body[: rng.choice((0, 2, 4, 10, 20))]
         for attempt in (codec.decode, lambda noise, codec=codec: codec.peek(noise, WANTED)):
-            try:
+            with suppress(DecodeError):
                 attempt(head + rng.randbytes(int(rng.random() * 80)))
-            except DecodeError as error:
-                assert str(error)
 
 
 def result(read: Any, *arguments: Any) -> Any:
@@ -118,7 +117,7 @@ def result(read: Any, *arguments: Any) -> Any:
 
 
 def test_the_compiled_and_the_careful_way_agree() -> None:
-    """Same messages taken, same values and pads; what is taken comes out as the same bytes; peek is a part of decode."""
+    """Same messages taken, same values and pads; what is taken comes out byte for byte; a peek is a part of it."""
     fast = 0
     for codec, body in stream(PARTS, COMPARED):
         expected = result(careful.decode, codec.plan, body)
@@ -137,4 +136,7 @@ def test_the_compiled_and_the_careful_way_agree() -> None:
         assert peeked == {0: expected.mti, **{de: expected[de] for de in WANTED if de in expected}}
         assert careful.encode(codec.plan, expected.mti, expected.fields, expected.pads) == body
         assert codec.encode(expected.mti, expected.fields, expected.pads) == body
+        encoder = codec._encode.get(tuple(expected.fields))
+        if encoder is not None and not expected.pads:
+            assert encoder(expected.mti, expected.fields) == body
     assert fast > COMPARED // 2

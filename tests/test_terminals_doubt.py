@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from terminals_host import HeldCard, ScriptedHost, holder, new_line, new_memory, silence, wrong_mac
+from terminals_host import CODEC, HeldCard, ScriptedHost, holder, new_line, new_memory, silence, wrong_mac
 
 from switch.wire.transactions import ROWS
 from terminals.device import pos
@@ -88,10 +88,7 @@ def test_an_approval_without_mac_is_not_believed() -> None:
     bench = Bench()
 
     def bare(request: Any, fields: dict[int, Any]) -> bytes:
-        from switch.wire.codec import codec_of
-        from switch.wire.dialects import POS
-
-        return codec_of(POS).encode("0210", dict(sorted(fields.items())))
+        return CODEC.encode("0210", dict(sorted(fields.items())))
 
     assert bench.sale(bare).reason == "bad MAC"
     assert bench.memory.pending is not None

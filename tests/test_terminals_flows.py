@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from terminals_host import MID, TID, HeldCard, ScriptedHost, holder, new_line, new_memory, silence
 
 from switch.crypto.errors import PinFormatError
@@ -133,8 +134,6 @@ def test_entry_and_pin(entry: str, pin: bool, de22: str, de53: str | None) -> No
 
 
 def suite_section(line: Any, suite: str, **changes: Any) -> dict[str, SuiteSection]:
-    from msgspec.structs import replace
-
     return {**line.profile.suites, suite: replace(line.profile.suites[suite], **changes)}
 
 

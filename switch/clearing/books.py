@@ -34,6 +34,12 @@ class NetKey(NamedTuple):
         return f"{self.link}/{self.time}/{self.stan}"
 
 
+_LASTING = (
+    "kind", "mid", "tid", "batch", "stan", "link", "net_mti", "net_time", "net_stan", "acquirer", "forwarder",
+    "amount", "currency", "entry_mode", "mcc", "on_us", "original_rrn", "pan_sealed", "pan_masked", "pan_hash",
+)  # fmt: skip
+
+
 @dataclass(slots=True)
 class Deal:
     """One transaction as the switch's journal tells it, from all rows of its RRN. Amounts in minor units."""
@@ -45,6 +51,8 @@ class Deal:
     states: list[str] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     approved: bool = False
+    changed: dict[str, int] = field(default_factory=dict)
+    """Columns that must stay as they are from row to row and did not, with the row that shows it."""
 
     @property
     def kind(self) -> str:
@@ -81,6 +89,9 @@ def deals(rows: Iterable[Row]) -> dict[str, Deal]:
             key = Key(row["mid"], row["tid"], row["batch"], row["stan"])
             net_key = NetKey(row["link"], row["net_time"], row["net_stan"], row["acquirer"], row["forwarder"])
             deal = found[row["rrn"]] = Deal(key, net_key, row, row)
+        for name in _LASTING:
+            if row[name] != deal.first[name]:
+                deal.changed.setdefault(name, row["number"])
         deal.last = row
         deal.states.append(row["state"])
         deal.numbers.append(row["number"])

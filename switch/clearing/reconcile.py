@@ -5,7 +5,7 @@ Break with its key, its cause and who is short. What the rules themselves leave 
 apart: it is a difference that all books know of.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,6 +116,8 @@ def _shapes(by_rrn: dict[str, Deal]) -> Iterator[Break]:
 
         if keys.setdefault(deal.key, rrn) != rrn:
             yield found(f"the same terminal key as RRN {keys[deal.key]}")
+        for name, number in deal.changed.items():
+            yield found(f"{name} is not what it was before, row {number}")
         states = deal.states
         for state in dict.fromkeys(states):
             if state not in STATES and state != "refused":
@@ -151,7 +153,9 @@ def _join_ledger(result: Reconciliation, by_rrn: dict[str, Deal], posted: dict[N
 
 
 def _join_one(result: Reconciliation, rrn: str, deal: Deal, posting: Posting | None) -> None:
-    want, column = expected(deal) if deal.stands else (0, "posted")
+    want, column = expected(deal)
+    if not deal.stands:
+        want = 0
     posted, held = (posting.posted, posting.held) if posting else (0, 0)
     if deal.suspicious:
         moved = posted or held
@@ -176,8 +180,6 @@ def _join_one(result: Reconciliation, rrn: str, deal: Deal, posting: Posting | N
         line.issuers[0] += 1
         line.issuers[1] += posting.first["amount"]
         result.breaks += _differ("issuers", deal, rrn, posting.first, _LEDGER_FIELDS)
-    elif deal.stands and posting is None:
-        result.breaks.append(Break("issuers", str(deal.net_key), rrn, deal.kind, "not in the issuers' ledger"))
 
 
 def _short(difference: int) -> str:
@@ -187,20 +189,24 @@ def _short(difference: int) -> str:
     return "acquirer" if difference > 0 else "holder"
 
 
-_LEDGER_FIELDS = (
-    "kind", "amount", "currency", "rrn", "mid", "tid", "mcc", "auth_code", "settlement_date", "pan_masked",
-)  # fmt: skip
-_TERMINAL_FIELDS = ("kind", "amount", "currency", "entry_mode", "pan_masked", "rrn", "auth_code")
+_LEDGER_FIELDS = {
+    name: name
+    for name in (
+        "kind", "amount", "currency", "rrn", "mid", "tid", "mcc", "auth_code", "settlement_date", "pan_masked",
+    )
+} | {"receiver": "issuer"}  # fmt: skip
+_TERMINAL_FIELDS = {
+    name: name for name in ("kind", "amount", "currency", "entry_mode", "pan_masked", "rrn", "auth_code")
+}
+"""Columns that two books hold both: the journal's name of each to the other's."""
 
 
-def _differ(book: str, deal: Deal, rrn: str, other: Row, fields: Sequence[str]) -> Iterator[Break]:
-    """Fields that two books hold both, and must hold alike; each journal row of the deal is held against the other."""
-    for name in fields:
-        ours = deal.last[name]
-        theirs = other[name]
-        if ours != theirs or (name not in ("auth_code", "settlement_date") and deal.first[name] != theirs):
-            odd = ours if ours != theirs else deal.first[name]
-            cause = f"{name}: journal {odd!r}, {book} {theirs!r}"
+def _differ(book: str, deal: Deal, rrn: str, other: Row, fields: Mapping[str, str]) -> Iterator[Break]:
+    """What two books hold both must be alike in them."""
+    for name, column in fields.items():
+        ours, theirs = deal.last[name], other[column]
+        if ours != theirs:
+            cause = f"{name}: journal {ours!r}, {book} {theirs!r}"
             yield Break(book, str(deal.key), rrn, deal.kind, cause, deal.amount)
 
 
@@ -212,25 +218,29 @@ def _join_terminals(result: Reconciliation, by_rrn: dict[str, Deal], terminals: 
     seen: set[Key] = set()
     for row in terminals:
         key = Key(row["mid"], row["tid"], row["batch"], row["stan"])
+        twice = key in seen and _has(row)
         seen.add(key)
         if not _moves(row["kind"]):
             continue
         rrn, deal = by_key.get(key, ("", None))
-        cause = _judge(row, deal)
+        cause = "twice in its terminal's book" if twice else _judge(row, deal)
         if cause:
             kind = row["kind"]
-            result.breaks.append(Break("terminals", str(key), rrn, kind, cause, row["amount"], _blame(row, deal)))
+            short = _loser(kind, at_terminal=_has(row))
+            result.breaks.append(Break("terminals", str(key), rrn, kind, cause, row["amount"], short))
         elif deal is not None and deal.stands:
             line = _line(result, deal.settlement_date, row["kind"])
             line.terminals[0] += 1
             line.terminals[1] += row["amount"]
-            # a stored advice was answered before the issuer gave its code
-            fields = _TERMINAL_FIELDS[:-1] if "stored" in deal.states else _TERMINAL_FIELDS
+            fields = dict(_TERMINAL_FIELDS)
+            if "stored" in deal.states:
+                del fields["auth_code"]  # it was answered before the issuer gave its code
             result.breaks += _differ("terminals", deal, rrn, row, fields)
     for key, (rrn, deal) in by_key.items():
         if key not in seen and deal.stands and _moves(deal.kind):
             cause = "approved by the switch, unknown to its terminal"
-            result.breaks.append(Break("terminals", str(key), rrn, deal.kind, cause, deal.amount, "merchant"))
+            short = _loser(deal.kind, at_terminal=False)
+            result.breaks.append(Break("terminals", str(key), rrn, deal.kind, cause, deal.amount, short))
 
 
 def _judge(row: Row, deal: Deal | None) -> str:
@@ -252,10 +262,14 @@ def _judge(row: Row, deal: Deal | None) -> str:
     return f"approved by the switch, {'reversed' if state != 'declined' else 'declined'} at the terminal"
 
 
-def _blame(row: Row, deal: Deal | None) -> str:
+def _has(row: Row) -> bool:
+    """Whether the transaction stands in its terminal's book."""
+    return bool(row["state"] == "approved" and row["reversal"] == "none")
+
+
+def _loser(kind: str, at_terminal: bool) -> str:
     """Who lacks the money: a sale only the terminal has is the merchant's loss, one the switch has the holder's."""
-    sign = BY_NAME[row["kind"]].sign if row["kind"] in BY_NAME else 0
-    has = row["state"] == "approved" and row["reversal"] == "none"
+    sign = BY_NAME[kind].sign if kind in BY_NAME else 0
     if not sign:
         return ""
-    return ("merchant" if has else "holder") if sign > 0 else ("holder" if has else "merchant")
+    return "merchant" if at_terminal == (sign > 0) else "holder"

@@ -100,12 +100,12 @@ class Counterpart:
         mac = message.fields.get(128)
         if mac is None or self.zak not in self._hsm:
             return False
-        data = network_mab(message.mti, message.fields)
+        data, sent = network_mab(message.mti, message.fields), mac.encode("latin-1")
         algorithm = self.profile.keys.mac
-        if self._hsm.verify_mac(self.zak, algorithm, data, mac.encode("latin-1")):
+        if self._hsm.verify_mac(self.zak, algorithm, data, sent):
             return True
         before = f"{self.zak}/old"
-        return mono < self.old_key_until and before in self._hsm and self._hsm.verify_mac(before, algorithm, data, mac.encode("latin-1"))
+        return mono < self.old_key_until and self._hsm.verify_mac(before, algorithm, data, sent)
 
     def read(self, frame: Frame) -> tuple[Message, str]:
         """A frame's message and the header's reject code ("00000" where all is well or no header is carried).

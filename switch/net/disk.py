@@ -13,7 +13,7 @@ import apsw
 
 from switch.clearing.schema import Table
 
-CHECKPOINT_PAGES = 4000
+CHECKPOINT_COMMITS = 512
 
 
 class StorageFailed(Exception):
@@ -82,7 +82,7 @@ class Disk:
             connection.execute("COMMIT")
             self.commits += 1
             self.durable = self._last
-            if self.commits % 512 == 0:
+            if self.commits % CHECKPOINT_COMMITS == 0:
                 self._checkpoint()
         except apsw.Error as error:
             raise StorageFailed(f"{self.path.name}: {type(error).__name__}") from None

@@ -19,6 +19,7 @@ class LinkProtocol(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_began",
         "_deadline",
         "_deframer",
         "_frame_s",
@@ -35,6 +36,7 @@ class LinkProtocol(asyncio.Protocol):
         self._deframer = Deframer(framing)
         self._pressure: Pressure | None = None
         self._frame_s = frame_s
+        self._began = 0.0
         self._deadline: asyncio.TimerHandle | None = None
         self.framing = framing
         self.link = link
@@ -47,6 +49,7 @@ class LinkProtocol(asyncio.Protocol):
         self._performer.connected(self)
 
     def data_received(self, data: bytes) -> None:
+        had_begun = self._deframer.pending
         try:
             frames = self._deframer.feed(data)
         except FrameError as error:
@@ -56,20 +59,27 @@ class LinkProtocol(asyncio.Protocol):
             self._performer.frames(self, frames)
         if self._deframer.error is not None:
             self._performer.bad_bytes(self, self._deframer.error)
-        self._watch()
+        elif self._deframer.pending and (frames or not had_begun):
+            self._watch()
 
     def _watch(self) -> None:
-        """Only a frame that has begun and not ended costs a timer."""
-        if self._deframer.pending:
-            if self._deadline is None:
-                self._deadline = self._performer.loop.call_later(self._frame_s, self._too_slow)
-        elif self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        """Only a frame that has begun and not ended costs a timer; the timer is left to run when it ends."""
+        loop = self._performer.loop
+        self._began = loop.time()
+        if self._deadline is None:
+            self._deadline = loop.call_later(self._frame_s, self._look)
 
-    def _too_slow(self) -> None:
+    def _look(self) -> None:
+        """A timer has run out: for the frame that has begun, or for one that has ended since."""
         self._deadline = None
-        self._performer.bad_bytes(self, FrameError("frame", None, f"not whole after {self._frame_s:g} s"))
+        if not self._deframer.pending or self.link.closed:
+            return
+        loop = self._performer.loop
+        whole_by = self._began + self._frame_s
+        if whole_by > loop.time():
+            self._deadline = loop.call_at(whole_by, self._look)
+        else:
+            self._performer.bad_bytes(self, FrameError("frame", None, f"not whole after {self._frame_s:g} s"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._deadline is not None:

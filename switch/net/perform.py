@@ -144,6 +144,9 @@ class Performer:
         except StorageFailed as error:
             self._stop(error)
             return
+        except Exception as error:  # a row that no store can hold: what is durable is no better known
+            self._stop(error)
+            raise
         waiting = self._waiting
         while waiting and waiting[0].after <= durable:
             self._write(waiting.popleft())

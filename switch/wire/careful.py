@@ -63,19 +63,15 @@ def plan_of(dialect: Dialect) -> Plan:
 
 
 def wide(data: bytes) -> str:
-    """Text that may hold GBK; ValueError unless it decodes and comes out as the same bytes again."""
-    text = data.decode("gbk")
-    if text.encode("gbk") != data:
-        raise ValueError
-    return text
+    """Text that may hold GBK; ValueError for anything else. Each character has one form in GBK, so it comes out the
+    same.
+    """
+    return data.decode("gbk")
 
 
 def narrow(text: str) -> str:
     """Text as one character per GBK byte (Latin-1), so that its length counts bytes; ValueError for what GBK lacks."""
-    data = text.encode("gbk")
-    if data.decode("gbk") != text:
-        raise ValueError
-    return data.decode("latin-1")
+    return text.encode("gbk").decode("latin-1")
 
 
 def _or_none(convert: Callable[[Any], str], value: Any) -> str | None:

@@ -5,6 +5,7 @@ with what is waited for, and what does not fit is counted and dropped.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -164,17 +165,17 @@ class Session:
 
     async def _call(self, call: Call) -> bytes:
         loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = time.perf_counter()  # the loop's own clock counts whole milliseconds on uvloop
         reply: bytes | None = None
         try:
             connection = self._connection
             if connection is None or not connection.open:
                 connection = await self._connect(loop, call.timeout_s)
-            reply = await connection.call(call.body, call.timeout_s - (loop.time() - started))
+            reply = await connection.call(call.body, call.timeout_s - (time.perf_counter() - started))
             return reply
         finally:
             if self._observe is not None:
-                self._observe(call.body, loop.time() - started, reply)
+                self._observe(call.body, time.perf_counter() - started, reply)
 
     async def _connect(self, loop: asyncio.AbstractEventLoop, timeout_s: float) -> Connection:
         self.close()
