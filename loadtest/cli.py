@@ -26,7 +26,7 @@ def _bench() -> None:
 @bench.command("codec")
 def codec(
     json_to: Annotated[str, typer.Option("--json", metavar="FILE|-", help="Write the figures as JSON.")] = "",
-    rounds: Annotated[int, typer.Option(min=3, help="Times taken per figure.")] = 25,
+    rounds: Annotated[int, typer.Option(min=3, help="Times taken per figure.")] = 101,
 ) -> None:
     """Decode, encode and route two messages: this codec beside pyiso8583."""
     figures = bench_codec(rounds)

@@ -35,6 +35,7 @@ MIX: Final = (
 """What people come for, in 100. A kind whose earlier transaction the terminal lacks becomes that transaction."""
 
 SLIPS_MAX: Final = 60
+CUT_HERE: Final = "\n- - - 8< - - -\n\n"
 
 SYSTEM_FAULTS: Final = frozenset(("68", "91", "96", "98", ""))
 """Response codes that are the system's fault and not the holder's; "" is silence."""
@@ -187,7 +188,7 @@ class Day:
         directory = Path(plan.directory)
         export((site.memory for site in self.sites), directory / "terminals.db")
         (directory / "fleet.json").write_text(json.dumps(self.result(), ensure_ascii=False))
-        (directory / "slips.txt").write_text("\n".join(self.figures.slips), encoding="utf-8")
+        (directory / "slips.txt").write_text(CUT_HERE.join(self.figures.slips), encoding="utf-8")
         self._tell(self.status())
         for site in self.sites:
             site.session.close()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from scenarios.day import CUT_HERE
 from switch.wire.codes import RESPONSE_CODES
 from switch.wire.transactions import APPROVED, BY_NAME
 
@@ -96,8 +97,7 @@ def _slips(result: "DayResult", most: int = 3) -> list[str]:
     path = result.ground.directory / "slips.txt"
     if not path.is_file():
         return []
-    printed = path.read_text(encoding="utf-8").split("\n\n")
-    return [slip.strip("\n") for slip in printed if slip.strip()][:most]
+    return path.read_text(encoding="utf-8").split(CUT_HERE)[:most]
 
 
 def write_report(result: "DayResult", path: Path) -> Path:

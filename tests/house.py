@@ -7,7 +7,7 @@ the clock. Rows are kept in `rows` in the order in which a store would have them
 import random
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from switch.clearing.reconcile import Reconciliation, reconcile
 from switch.clearing.schema import JOURNAL, LEDGER, SWITCH_TABLES, TERMINALS
@@ -21,8 +21,11 @@ from switch.issuer.centre import Centre
 from switch.issuer.host import PAN_HASH_KEY, PIN_REFERENCE_KEY, Bank
 from switch.issuer.portfolio import STANDARD_ISSUERS, Card, Portfolio
 from switch.issuer.rules import read_rules
-from switch.machine import Arm, Close, Link, Now, Out, Post, Send
+from switch.machine import Arm, Close, Effect, Link, Now, Out, Post, Send
+from switch.wire.codec import codec_of
+from switch.wire.dialects import NETWORK, POS
 from switch.wire.framing import Frame
+from switch.wire.message import Message
 from switch.wire.profile import NetworkProfile, PosProfile, load_profile
 from terminals.device.dialogue import Line
 from terminals.device.memory import Memory, terminals_rows
@@ -37,8 +40,17 @@ ZMK = bytes.fromhex("0123456789ABCDEFFEDCBA9876543210")
 LMK = bytes(range(32))
 
 
+Meddler: TypeAlias = Callable[[str, Send], Send | None]
+"""Who sends ("switch", "cups", "core") and what: to what is carried instead, None for nothing."""
+
+
 class House:
-    """`rules` are the centre's and the core's operator rules; `drop` may swallow a Send by returning True."""
+    """`rules` are the centre's and the core's operator rules.
+
+    `meddle` sees every Send on its way. `effects` is all that any machine ever asked for, in order. The switch dies as
+    soon as `crash_at` rows are durable: what it has asked for beyond them is lost, and so is what waits for them unless
+    `last_words`; it is `dead` until `restart_switch`.
+    """
 
     def __init__(self, terminals: int = 6, rules: list[dict[str, Any]] | None = None, seed: int = SEED) -> None:
         self.random = random.Random(seed)
@@ -53,7 +65,11 @@ class House:
         self.rows: list[tuple[str, tuple[Any, ...]]] = []
         self.ledgers: dict[str, list[tuple[Any, ...]]] = {"cups": [], "core": []}
         self.closed: list[tuple[Link, str]] = []
-        self.drop: Callable[[Send], bool] = lambda send: False
+        self.meddle: Meddler = lambda name, send: send
+        self.effects: list[tuple[str, Effect]] = []
+        self.crash_at: int | None = None
+        self.last_words = False
+        self.dead = False
         self._generation = 0
         self._replies: deque[tuple[Link, bytes]] = deque()
         self.centres = {name: self._centre(name, rules or []) for name in ("cups", "core")}
@@ -116,6 +132,7 @@ class House:
 
     def restart_switch(self) -> None:
         """Kill the switch where it stands and start another on its rows: keys as in its key file, books empty."""
+        self.dead, self.crash_at = False, None
         records = [
             self.engine.office.hsm.record(label)
             for label in self.engine.office.hsm.labels()
@@ -142,6 +159,8 @@ class House:
         return self.engine if name == "switch" else self.centres[name]
 
     def _do(self, name: str, act: Callable[[Any, Now, Out], object]) -> object:
+        if name == "switch" and self.dead:
+            return None
         out: Out = []
         result = act(self._machine(name), self.now, out)
         self._perform(name, out)
@@ -149,19 +168,29 @@ class House:
 
     def _perform(self, name: str, out: Out) -> None:
         """Rows first: what waits for a row leaves after it, as a store that commits at once would have it."""
+        self.effects += [(name, effect) for effect in out]
         for effect in out:
             if isinstance(effect, Post):
-                if name == "switch":
-                    self.rows.append((effect.table, effect.row))
-                else:
-                    self.ledgers[name].append(effect.row)
+                self._store(name, effect)
         for effect in out:
-            if isinstance(effect, Send) and not self.drop(effect):
-                self._carry(name, effect)
+            if isinstance(effect, Send):
+                if name == "switch" and self.dead and not (self.last_words and effect.after <= len(self.rows)):
+                    continue
+                carried = self.meddle(name, effect)
+                if carried is not None:
+                    self._carry(name, carried)
             elif isinstance(effect, Close):
                 self.closed.append((effect.link, effect.reason))
             elif isinstance(effect, Arm):
                 pass  # `pass_time` ticks everybody
+
+    def _store(self, name: str, post: Post) -> None:
+        if name != "switch":
+            self.ledgers[name].append(post.row)
+        elif not self.dead:
+            assert post.number == len(self.rows) + 1, "rows are numbered without gaps"
+            self.rows.append((post.table, post.row))
+            self.dead = len(self.rows) == self.crash_at
 
     def _carry(self, name: str, send: Send) -> None:
         frame = Frame(send.tpdu, send.header, send.body)
@@ -186,13 +215,19 @@ class House:
         link = self.link()
         self.deliver(link, body)
         end = self.mono + patience_s
-        while self.mono < end:
-            for where, reply in self._replies:
-                if where is link:
-                    self._replies.clear()
-                    return reply
+        while True:
+            reply = self.reply_on(link)
+            if reply is not None or self.dead or self.mono >= end:
+                link.closed = True
+                return reply
             self.pass_time(0.5)
-        return None
+
+    def reply_on(self, link: Link) -> bytes | None:
+        """What has come back on a terminal's link, if anything."""
+        bodies = [body for where, body in self._replies if where is link]
+        self._replies = deque((where, body) for where, body in self._replies if where is not link)
+        assert len(bodies) < 2, "one answer to one request"
+        return bodies[0] if bodies else None
 
     def pass_time(self, seconds: float, step: float = 0.5) -> None:
         end = self.mono + seconds
@@ -227,6 +262,15 @@ class House:
         ledger = [dict(zip(LEDGER.names, row, strict=True)) for rows in self.ledgers.values() for row in rows]
         terminals = [dict(zip(TERMINALS.names, row, strict=True)) for row in terminals_rows(self.memories)]
         return reconcile(journal, ledger, terminals, numbers)
+
+    def said(self, name: str, since: int = 0) -> list[Message]:
+        """All that the switch has sent over a line ("" to terminals), meddled with or not."""
+        codec = codec_of(NETWORK if name else POS)
+        return [
+            codec.decode(effect.body)
+            for who, effect in self.effects[since:]
+            if who == "switch" and isinstance(effect, Send) and effect.link.name == name
+        ]
 
     def of(self, table: str) -> list[dict[str, Any]]:
         """The switch's rows of one table as dicts."""

@@ -1,4 +1,4 @@
-"""`shoudan bench codec`: both codecs do the same work, and the figures have their shape. Speed itself is no test here."""
+"""`shoudan bench codec`: both codecs do the same work, the figures have their shape; speed itself is no test here."""
 
 import json
 from pathlib import Path

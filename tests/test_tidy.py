@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from test_layers import ROOT, modules
 
 FILE_LINES_MAX = 450

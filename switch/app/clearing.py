@@ -53,7 +53,9 @@ def yuan(minor: int) -> str:
 
 def show(result: Reconciliation, console: Console) -> None:
     """The three books side by side, then each break."""
-    grid = Grid(title="Three books 三方对账", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    grid = Grid(
+        title="Three books 三方对账", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
     grid.add_column("day", no_wrap=True)
     grid.add_column("transaction 交易", no_wrap=True)
     for title in ("POS", "switch", "issuers", "yuan"):

@@ -21,7 +21,7 @@ from switch.wire.mab import network_mab, pos_mab
 from switch.wire.message import Message
 from switch.wire.private import SM_PIN_SIZE, write_sm_pin
 from switch.wire.private_62 import write_sm_pin_62
-from switch.wire.profile import PosProfile, Profile, framing_of, load_profile
+from switch.wire.profile import PosProfile, Profile, dialect_of, framing_of, load_profile
 
 Suite: TypeAlias = Literal["3des", "sm4"]
 
@@ -150,7 +150,7 @@ class Line:
         self.profile = profile
         self.keys = keys
         self.framing: Framing = framing_of(profile)
-        self.dialect: Dialect = DIALECTS["pos" if isinstance(profile, PosProfile) else "network"]
+        self.dialect: Dialect = dialect_of(profile)
         self.codec: Codec = codec_of(self.dialect)
         self._tpdu = tpdu
         self._mac = message_mac(self._algorithm(), keys.suite, keys.mak) if keys.mak else None

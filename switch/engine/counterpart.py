@@ -8,15 +8,13 @@ from switch.crypto.hsm import Hsm
 from switch.engine.books import STAN_MAX
 from switch.engine.inflight import Inflight
 from switch.machine import Link, Now, Out, Send
-from switch.wire.codec import Codec
-from switch.wire.dialects import NETWORK
+from switch.wire.codec import codec_of
 from switch.wire.framing import Frame, NetworkHeader
 from switch.wire.mab import network_mab
 from switch.wire.message import Message
-from switch.wire.profile import NetworkProfile
+from switch.wire.profile import NetworkProfile, dialect_of
 
 BEIJING_S = 8 * 3600
-_CODEC = Codec(NETWORK)
 
 
 def wire_time(wall: float) -> str:
@@ -47,6 +45,7 @@ class Counterpart:
         self.managing: dict[tuple[str, str], str] = {}
         self.line_test_at = 0.0
         self._hsm = hsm
+        self._codec = codec_of(dialect_of(profile))
         self._second = 0
         self._second_text = ""
 
@@ -81,7 +80,7 @@ class Counterpart:
             return
         if mac:
             fields[128] = self.mac(mti, fields)
-        body = _CODEC.encode(mti, fields)
+        body = self._codec.encode(mti, fields)
         out.append(Send(link, body, self.header(len(body)), b"", after))
 
     def header(self, body_length: int) -> bytes:
@@ -116,4 +115,4 @@ class Counterpart:
         if self.profile.framing.header:
             header = NetworkHeader.parse(frame.header, len(frame.header) + len(frame.body))
             reject = header.reject
-        return _CODEC.decode(frame.body), reject
+        return self._codec.decode(frame.body), reject

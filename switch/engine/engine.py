@@ -8,7 +8,7 @@ from switch.engine.authorize import AuthorizeDesk
 from switch.engine.books import Books, Terminal
 from switch.engine.counterpart import Counterpart
 from switch.engine.manage import ManageDesk
-from switch.engine.office import CODEC, Office
+from switch.engine.office import Office
 from switch.engine.reconcile import ReconcileDesk
 from switch.engine.recover import recover
 from switch.engine.reverse import ReverseDesk
@@ -56,7 +56,7 @@ class Engine:
             self._from_counterpart(counterpart, link, frame, now, out)
             return
         try:
-            message = CODEC.decode(frame.body)
+            message = self.office.codec.decode(frame.body)
         except DecodeError as error:
             self._undecodable(link, frame, error, now, out)
             return

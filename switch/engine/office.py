@@ -13,17 +13,15 @@ from switch.engine.counterpart import BEIJING_S, Counterpart
 from switch.engine.route import Routes
 from switch.engine.statistics import Statistics
 from switch.machine import Link, Now, Out, Post, Send
-from switch.wire.codec import Codec
-from switch.wire.dialects import POS
+from switch.wire.codec import codec_of
 from switch.wire.errors import EncodeError
 from switch.wire.framing import Frame, reply_header, reply_tpdu
-from switch.wire.profile import PosProfile
+from switch.wire.profile import PosProfile, dialect_of
 from switch.wire.redact import mask_pan
 from switch.wire.transactions import APPROVED, reply_mti
 
 STORE = "store/journal"
 HASH = "hash/journal"
-CODEC = Codec(POS)
 
 _ECHOED = (2, 3, 4, 11, 14, 25, 41, 42, 49, 53, 60, 61)
 """Fields of a financial request that its reply carries unchanged."""
@@ -46,6 +44,7 @@ class Office:
         self.counterparts = dict(counterparts)
         self.routes = routes
         self.pos = pos
+        self.codec = codec_of(dialect_of(pos))
         self.acquirer = acquirer
         self.statistics = Statistics()
         self._second = 0
@@ -155,9 +154,9 @@ class Office:
     def _finish(self, mti: str, fields: dict[int, Any], terminal: Terminal | None) -> bytes:
         fields = dict(sorted(fields.items()))
         if terminal is None:
-            return CODEC.encode(mti, fields, self.pads)
+            return self.codec.encode(mti, fields, self.pads)
         fields[64] = bytes(8)
-        body = CODEC.encode(mti, fields, self.pads)
+        body = self.codec.encode(mti, fields, self.pads)
         return body[:-8] + self.hsm.mac(f"mak/{terminal.tid}", self.mac_algorithm(terminal), body[:-8])
 
     @property

@@ -10,6 +10,7 @@ from switch.engine.office import Office
 from switch.machine import Now
 from switch.wire.errors import WireError
 from switch.wire.private import read_sm_pin, write_sm_pin
+from switch.wire.private_62 import read_sm_pin_62
 from switch.wire.private_network import De60, OriginalData, write_60, write_90, write_original_amount
 
 MERCHANT_NAME_BYTES = 40
@@ -141,5 +142,7 @@ def terminal_pin_block(request: dict[int, Any], carrier: str) -> bytes:
     """The PIN block as the terminal sent it; KeyError or WireError where it is not there."""
     if carrier == "de63-sm":
         return read_sm_pin(request[63])
+    if carrier == "de62-22":
+        return read_sm_pin_62(request[62])
     block: bytes = request[52]
     return block

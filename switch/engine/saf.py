@@ -28,18 +28,25 @@ UNDECIDED: Final = frozenset(("68", "90", "91", "96", "98", "A0"))
 class Item:
     """One stored message: `key` is its DE7 and DE11 in every repeat, `tries` how often it was sent.
 
-    `by_terminal` says that a reversal was asked for by the terminal.
+    No try leaves before row `after` is durable. `by_terminal` says that a reversal was asked for by the terminal.
     """
 
-    __slots__ = ("by_terminal", "counterpart", "exchange", "key", "kind", "tries")
+    __slots__ = ("after", "by_terminal", "counterpart", "exchange", "key", "kind", "tries")
 
     def __init__(
-        self, counterpart: Counterpart, exchange: Exchange, kind: Kind, key: tuple[str, str], by_terminal: bool
+        self,
+        counterpart: Counterpart,
+        exchange: Exchange,
+        kind: Kind,
+        key: tuple[str, str],
+        after: int,
+        by_terminal: bool,
     ) -> None:
         self.counterpart = counterpart
         self.exchange = exchange
         self.kind = kind
         self.key = key
+        self.after = after
         self.by_terminal = by_terminal
         self.tries = 0
 
@@ -86,9 +93,9 @@ class Saf:
     ) -> None:
         """Store a message about `exchange`; its first try leaves once row `after` is durable."""
         counterpart = self._office.counterparts[exchange.counterpart]
-        item = Item(counterpart, exchange, kind, key, by_terminal)
+        item = Item(counterpart, exchange, kind, key, after, by_terminal)
         self._items[counterpart.name, *key] = item
-        self._try(item, now, out, after)
+        self._try(item, now, out)
 
     def tick(self, now: Now, out: Out) -> None:
         """Repeat what is due and not yet taken."""
@@ -104,7 +111,7 @@ class Saf:
         """A line is ready again: what waited for it goes out now."""
         waiting = [item for item in self._items.values() if item.counterpart is counterpart]
         for item in waiting:
-            self._send(item, now, out, 0)
+            self._send(item, now, out)
 
     def answered(self, counterpart: Counterpart, key: tuple[str, str], message: Message, now: Now, out: Out) -> bool:
         """An answer to a stored message, if it is one: taken, refused for good, or to be tried again."""
@@ -148,15 +155,15 @@ class Saf:
             office.statistics.suspicious += 1
             office.journal(exchange, "suspicious", now, out, reason=code)
 
-    def _try(self, item: Item, now: Now, out: Out, after: int = 0) -> None:
-        self._send(item, now, out, after)
+    def _try(self, item: Item, now: Now, out: Out) -> None:
+        self._send(item, now, out)
         rules = item.counterpart.profile.reversal
         wait = min(rules.first_repeat_s * 2 ** min(max(item.tries - 1, 0), 16), rules.repeat_max_s)
         at = now.mono + wait
         heapq.heappush(self._due, _Due(at, next(self._order), item))
         out.append(Arm(at))
 
-    def _send(self, item: Item, now: Now, out: Out, after: int) -> None:
+    def _send(self, item: Item, now: Now, out: Out) -> None:
         counterpart = item.counterpart
         if not counterpart.ready:
             return
@@ -167,7 +174,7 @@ class Saf:
         else:
             fields = advice_fields(self._office, item, now)
         item.tries += 1
-        counterpart.send(mti, fields, out, after=after)
+        counterpart.send(mti, fields, out, after=item.after)
 
 
 def reversal_fields(office: Office, item: Item, now: Now) -> dict[int, Any]:

@@ -7,10 +7,9 @@ from typing import Any, Final
 
 from switch.machine import Link, Now, Send
 from switch.wire.codec import Codec, codec_of
-from switch.wire.dialects import NETWORK
 from switch.wire.errors import FrameError
 from switch.wire.framing import NETWORK_HEADER_SIZE, REJECT_CODES, Frame, NetworkHeader
-from switch.wire.profile import NetworkProfile
+from switch.wire.profile import NetworkProfile, dialect_of
 
 BODY_MAX: Final = 1892
 """Longest body the network takes, in bytes; a longer one is refused as a bad total length."""
@@ -32,7 +31,7 @@ class Envelope:
     __slots__ = ("_own", "_stan", "bare", "codec", "institution", "member")
 
     def __init__(self, profile: NetworkProfile, institution: str) -> None:
-        self.codec: Codec = codec_of(NETWORK)
+        self.codec: Codec = codec_of(dialect_of(profile))
         self.bare = profile.framing.header == 0
         self.institution = institution
         self.member = profile.header.source

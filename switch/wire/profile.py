@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from switch.wire.dialects import NETWORK, POS, Dialect
 from switch.wire.errors import WireError
 from switch.wire.framing import Framing
 
@@ -85,7 +86,8 @@ class PosTimers(_Section, frozen=True, kw_only=True):
 
 
 class PosProfile(_Section, frozen=True, kw_only=True, tag_field="dialect", tag="pos"):
-    """A terminal link. `pads` maps a DE to the pad nibble this acquirer writes where it is not 0."""
+    """A terminal link. `pads` maps a DE to the pad nibble this acquirer writes where it is not 0; `fields` maps a DE to
+    its format on this link where it is not the dialect's own (`62 = "b...512"`, the notation of `dialects.py`)."""
 
     name: str
     framing: FramingSection = FramingSection()
@@ -94,6 +96,7 @@ class PosProfile(_Section, frozen=True, kw_only=True, tag_field="dialect", tag="
     reversal: PosReversalSection = PosReversalSection()
     timers: PosTimers = PosTimers()
     pads: dict[str, str] = {}
+    fields: dict[str, str] = {}
     scheme: str = "CUP"
     operator: str = "01 "
     merchant_name_in_reply: bool = False
@@ -111,7 +114,7 @@ class NetworkKeysSection(_Section, frozen=True, kw_only=True):
     """Keys between member and network: their suite, and how a reset names them in DE53."""
 
     suite: Literal["3des", "sm4"] = "3des"
-    mac: Literal["x9.9", "x9.19", "sm4-cbc"] = "x9.19"
+    mac: Literal["network", "x9.9", "x9.19", "sm4-cbc"] = "network"
     mac_key_bytes: Literal[8, 16] = 16
     pin_format: Literal["iso0", "sm4"] = "iso0"
     pin_carrier: Literal["de52", "de63-sm"] = "de52"
@@ -155,7 +158,7 @@ class NetworkProfile(_Section, frozen=True, kw_only=True, tag_field="dialect", t
     """A link to a network or to the bank's own core.
 
     `acquirer` is DE32 and `forwarder` DE33, eight digits each; `response_map` turns codes of this link into those the
-    terminal is told.
+    terminal is told; `fields` changes the format of fields as in PosProfile.
     """
 
     name: str
@@ -168,6 +171,7 @@ class NetworkProfile(_Section, frozen=True, kw_only=True, tag_field="dialect", t
     timers: NetworkTimers = NetworkTimers()
     codes: NetworkCodes = NetworkCodes()
     response_map: dict[str, str] = {}
+    fields: dict[str, str] = {}
     terminal_type: str = "03"
 
 
@@ -186,6 +190,17 @@ def framing_of(profile: Profile) -> Framing:
     )
 
 
+@lru_cache(maxsize=16)
+def _dialect(base: Dialect, changes: tuple[tuple[str, str], ...]) -> Dialect:
+    return base.adapted({int(de): written for de, written in changes})
+
+
+def dialect_of(profile: Profile) -> Dialect:
+    """The profile's dialect: its link's own, with the fields this profile changes. Equal profiles share one."""
+    base = POS if isinstance(profile, PosProfile) else NETWORK
+    return _dialect(base, tuple(sorted(profile.fields.items()))) if profile.fields else base
+
+
 def load_profile(name: str | Path) -> Profile:
     """A shipped profile by name ("unionpay-pos"), or a TOML file by path.
 
@@ -198,9 +213,18 @@ def load_profile(name: str | Path) -> Profile:
 def profile_from(table: dict[str, Any], where: str) -> Profile:
     """A profile from a table already read (`where` names it in errors)."""
     try:
-        return msgspec.convert(table, PosProfile | NetworkProfile)
+        profile: Profile = msgspec.convert(table, PosProfile | NetworkProfile)
+        for de in (*profile.fields, *getattr(profile, "pads", ())):
+            if not de.isdigit():
+                raise ProfileError(f"profile {where}", None, f"{de!r} is not the number of a field")
+        dialect_of(profile)
     except msgspec.ValidationError as error:
         raise ProfileError(f"profile {where}", None, str(error)) from None
+    except ProfileError:
+        raise
+    except WireError as error:
+        raise ProfileError(f"profile {where}", None, f"fields: {error}") from None
+    return profile
 
 
 def _locate(name: str, beside: Path) -> Path:

@@ -8,14 +8,13 @@ from sys import intern
 from typing import Any, Final, NamedTuple, Protocol
 
 from switch.wire.codec import codec_of
-from switch.wire.dialects import POS
 from switch.wire.errors import DecodeError
 from switch.wire.framing import pos_header
 from switch.wire.mab import pos_mab
 from switch.wire.private import write_sm_pin
 from switch.wire.private_62 import write_sm_pin_62
 from switch.wire.private_pos import De60, De61, write_60, write_61
-from switch.wire.profile import PosProfile, SuiteSection, framing_of
+from switch.wire.profile import PosProfile, SuiteSection, dialect_of, framing_of
 from switch.wire.transactions import APPROVED, reply_mti
 from terminals.device.memory import Item, Memory, Original, Totals
 from terminals.flow import Call, Flow, FlowError, HostUnreachable, TimedOut
@@ -109,7 +108,7 @@ class Line:
 
     def __init__(self, profile: PosProfile) -> None:
         self.profile = profile
-        self.codec = codec_of(POS)
+        self.codec = codec_of(dialect_of(profile))
         self.pads = {int(de): nibble for de, nibble in profile.pads.items()} or None
         self.framing = framing_of(profile)
         head = profile.header
