@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,11 +14,9 @@ from rich.table import Table
 from scenarios.demo import DayResult, DemoFailed, play
 from scenarios.report import write_report
 from switch.app.clearing import show
-from switch.wire.codes import RESPONSE_CODES
-from switch.wire.transactions import BY_NAME
+from terminals.screen import answers, spark
 
 COULD_NOT_RUN = 3
-SPARK = "▁▂▃▄▅▆▇█"
 
 
 class Screen:
@@ -44,7 +41,7 @@ class Screen:
         self._bar.update(self._task, completed=status["elapsed"], description=status["phase"])
         if not self._console.is_terminal and time.monotonic() > self._quiet_until:
             self._quiet_until = time.monotonic() + 5
-            self._console.print(self._line(), highlight=False)
+            self._console.print(self._line(), highlight=False, soft_wrap=True)
 
     def _line(self) -> str:
         s = self._last
@@ -77,13 +74,6 @@ class Screen:
         return Group(self._bar, grid)
 
 
-def spark(values: list[float], width: int = 40) -> str:
-    """The last values as a small picture."""
-    shown = values[-width:]
-    top = max(shown, default=0.0) or 1.0
-    return "".join(SPARK[min(7, int(value / top * 7.99))] for value in shown)
-
-
 def summary(result: DayResult, console: Console) -> None:
     """What happened, for people."""
     data = result.as_dict()
@@ -108,31 +98,8 @@ def summary(result: DayResult, console: Console) -> None:
     for seconds in result.recovery_s:
         grid.add_row("switch killed and restarted", f"answering again after {seconds:.2f} s")
     console.print(grid)
-    mix = Table(title="Answers 应答", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for title, side in (
-        ("transaction 交易", "left"),
-        ("count", "right"),
-        ("response 应答码", "left"),
-        ("count", "right"),
-    ):
-        mix.add_column(title, justify=side)  # type: ignore[arg-type]
-    kinds = sorted(data["by_transaction"].items(), key=lambda item: -item[1])
-    codes = sorted(data["by_response"].items(), key=lambda item: -item[1])
-    for n in range(max(len(kinds), len(codes))):
-        kind = (
-            (f"{BY_NAME[kinds[n][0]].zh} {BY_NAME[kinds[n][0]].en}", f"{kinds[n][1]:,}") if n < len(kinds) else ("", "")
-        )
-        code = (_code(codes[n][0]), f"{codes[n][1]:,}") if n < len(codes) else ("", "")
-        mix.add_row(*kind, *code)
-    console.print(mix)
+    console.print(answers(data["by_transaction"], data["by_response"]))
     show(result.books, console)
-
-
-def _code(code: str) -> str:
-    if code == "silence":
-        return "-- no answer 无应答"
-    entry = RESPONSE_CODES.get(code)
-    return f"{code} {entry.en}" if entry else code
 
 
 def demo(

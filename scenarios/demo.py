@@ -209,7 +209,7 @@ def _play(
 ) -> DayResult:
     cutover_at, window_s = seconds * 0.55, max(0.5, seconds * 0.03)
     plan = Plan(
-        directory=str(ground.directory), port=ground.switch_port, seed=ground.seed, terminals=ground.terminals,
+        directory=str(ground.directory), port=ground.switch_port, seed=ground.seed,
         cards_per_issuer=CARDS_PER_ISSUER, seconds=seconds, rate=ground.terminals * RATE_PER_TERMINAL,
         settle_from=seconds * 0.38, settle_to=seconds * 0.52,
     )  # fmt: skip

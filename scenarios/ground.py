@@ -4,7 +4,6 @@ Every party gets its own key file under its own local master key; what two parti
 line's master key) is derived from the seed, as a key ceremony would have put it on both sides.
 """
 
-import csv
 import hashlib
 import hmac
 import secrets
@@ -13,16 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from switch.app.compose import TERMINAL_COLUMNS
-from switch.crypto.block import adjust_parity
+from switch.crypto.block import adjust_parity, kcv
 from switch.crypto.hsm import Hsm
 from switch.engine.office import HASH, STORE
 from switch.issuer.host import PAN_HASH_KEY, PIN_REFERENCE_KEY
 from switch.issuer.portfolio import STANDARD_ISSUERS
+from switch.wire.roster import TRANSPORT_KEY, TerminalRow, write_terminals
 from terminals.fleet import Terminal, mint
+from terminals.own import TransportKey, wrap
 
 NETWORK_ID, CORE_ID = "00010000", "04384531"
 CARDS_PER_ISSUER: Final = 20_000
+TRANSPORT_SUITE: Final = "sm4"
 
 _PROFILES: Final = {
     "pos.toml": 'extends = "unionpay-pos"\nname = "demo-pos"\n[timers]\nreply_s = 10.0\n',
@@ -68,6 +69,14 @@ class Ground:
     def terminal_book(self) -> Path:
         return self.directory / "terminals.db"
 
+    @property
+    def terminal_list(self) -> Path:
+        return self.directory / "terminals.csv"
+
+    @property
+    def transport_keys(self) -> Path:
+        return self.directory / "transport-keys.csv"
+
     def control(self, name: str) -> Path:
         return self.directory / f"{name}.sock"
 
@@ -92,8 +101,8 @@ def lay(directory: Path, seed: int, terminals: int, settlement_date: str) -> Gro
     for name, text in _PROFILES.items():
         (directory / f"profile-{name}").write_text(text)
     fleet = mint(seed, terminals)
-    _write_terminals(directory / "terminals.csv", fleet)
-    _switch_keys(ground, fleet)
+    _write_terminals(ground, fleet)
+    _switch_keys(ground)
     for name, line in (("centre", "cups"), ("core", "core")):
         _centre_keys(ground, name, line)
         own = name == "core"
@@ -121,14 +130,13 @@ def _line_keys(hsm: Hsm, seed: int, line: str) -> None:
     hsm.import_clear(f"zmk/{line}", "zmk", suite, shared_key(seed, f"zmk/{line}", suite))
 
 
-def _switch_keys(ground: Ground, fleet: list[Terminal]) -> None:
+def _switch_keys(ground: Ground) -> None:
     hsm = _hsm(ground, "switch")
     hsm.generate(STORE, "store", "aes", 32)
     hsm.generate(HASH, "hash", "aes", 32)
     for line in ("cups", "core"):
         _line_keys(hsm, ground.seed, line)
-    for terminal in fleet:
-        hsm.import_clear(f"tmk/{terminal.tid}", "tmk", terminal.suite, terminal.tmk)
+    hsm.import_clear(TRANSPORT_KEY, "tmk", TRANSPORT_SUITE, shared_key(ground.seed, TRANSPORT_KEY, TRANSPORT_SUITE))
     hsm.save(ground.directory / "switch.keys")
 
 
@@ -140,11 +148,32 @@ def _centre_keys(ground: Ground, name: str, line: str) -> None:
     hsm.save(ground.directory / f"{name}.keys")
 
 
-def _write_terminals(path: Path, fleet: list[Terminal]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(TERMINAL_COLUMNS)
-        writer.writerows([getattr(terminal, name) for name in TERMINAL_COLUMNS] for terminal in fleet)
+def _write_terminals(ground: Ground, fleet: list[Terminal]) -> None:
+    """The terminals' list, their master keys under the transport key, and that key as its custodian would bring it."""
+    key = TransportKey(TRANSPORT_KEY, TRANSPORT_SUITE, shared_key(ground.seed, TRANSPORT_KEY, TRANSPORT_SUITE))
+    rows = []
+    for t in fleet:
+        tmk, check = wrap(key, t.suite, t.tmk)
+        rows.append(
+            TerminalRow(
+                t.tid,
+                t.mid,
+                t.mcc,
+                t.merchant_name,
+                t.suite,
+                t.model,
+                t.capabilities,
+                t.district,
+                t.topology,
+                tmk,
+                check,
+            )
+        )
+    write_terminals(ground.terminal_list, rows)
+    ground.transport_keys.touch(mode=0o600)
+    ground.transport_keys.write_text(
+        f"label,suite,key,kcv\n{key.label},{key.suite},{key.key.hex()},{kcv(key.suite, key.key).hex()}\n"
+    )
 
 
 def _write_switch(ground: Ground) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from scenarios.day import CUT_HERE
 from switch.wire.codes import RESPONSE_CODES
 from switch.wire.transactions import APPROVED, BY_NAME
+from terminals.slips import CUT_HERE
 
 if TYPE_CHECKING:
     from scenarios.demo import DayResult

@@ -29,6 +29,15 @@ _DISTRICTS: Final = (
 )  # fmt: skip
 """City digits of the merchant number, and a part of that city."""
 
+_MODELS: Final = (
+    ("D1", ("stripe",), 2), ("D2", ("stripe", "contact"), 6), ("M2", ("stripe", "contact", "contactless"), 5),
+    ("S3", ("stripe", "contact", "contactless"), 3),
+)  # fmt: skip
+"""Model, what it reads, share in 16: desk, desk with a chip reader, mobile, smart."""
+
+_DIRECT_SHARE: Final = 3
+"""Of 16 terminals, those of the network's own merchants (直联); the others are their bank's (间联)."""
+
 _NAMES_FIRST: Final = "和福祥顺兴泰永恒瑞隆"
 _NAMES_SECOND: Final = "记源盛安丰华来康达美"
 _SERIAL_MAX: Final = 9_999
@@ -36,7 +45,11 @@ _SERIAL_MAX: Final = 9_999
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """A POS as its acquirer registered it. `tmk` is its master key (16 bytes), shown by no repr."""
+    """A POS as its acquirer registered it. `tmk` is its master key (16 bytes), shown by no repr.
+
+    `capabilities` is what it reads: "stripe", "contact", "contactless"; `topology` is "direct" (直联) or "indirect"
+    (间联).
+    """
 
     tid: str
     mid: str
@@ -45,6 +58,9 @@ class Terminal:
     suite: str
     district: str
     tmk: bytes = field(repr=False)
+    model: str = ""
+    capabilities: tuple[str, ...] = ("stripe",)
+    topology: str = "indirect"
 
 
 def mint(seed: int, count: int, sm4_share: float = 1 / 3) -> list[Terminal]:
@@ -66,10 +82,13 @@ def mint(seed: int, count: int, sm4_share: float = 1 / 3) -> list[Terminal]:
             n = len(fleet)
             # Spread evenly: of any stretch of the fleet, this share is on SM4.
             suite = "sm4" if int((n + 1) * sm4_share + 1e-9) > int(n * sm4_share + 1e-9) else "3des"
-            tmk = hmac.digest(key, b"tmk %d" % n, "sha256")[:16]
-            if suite == "3des":
-                tmk = adjust_parity(tmk)
-            fleet.append(Terminal(f"{10_000_001 + n}", mid, mcc, name, suite, district, tmk))
+            drawn = hmac.digest(key, b"tmk %d" % n, "sha256")
+            tmk = adjust_parity(drawn[:16]) if suite == "3des" else drawn[:16]
+            model, capabilities = _model(drawn[16] % 16)
+            topology = "direct" if drawn[17] % 16 < _DIRECT_SHARE else "indirect"
+            fleet.append(
+                Terminal(f"{10_000_001 + n}", mid, mcc, name, suite, district, tmk, model, capabilities, topology)
+            )
         merchant += 1
     return fleet
 
@@ -90,6 +109,14 @@ def _trade(share: int) -> tuple[str, str]:
             return mcc, word
         share -= part
     return _TRADES[0][:2]
+
+
+def _model(share: int) -> tuple[str, tuple[str, ...]]:
+    for model, capabilities, part in _MODELS:
+        if share < part:
+            return model, capabilities
+        share -= part
+    return _MODELS[0][:2]
 
 
 def memory_of(terminal: Terminal) -> Memory:

@@ -130,7 +130,7 @@ class House:
         self._do("switch", lambda machine, now, out: machine.link_down(ours, now, out))
         self._do(name, lambda machine, now, out: machine.link_down(theirs, now, out))
 
-    def restart_switch(self) -> None:
+    def restart_switch(self, connect: bool = True) -> None:
         """Kill the switch where it stands and start another on its rows: keys as in its key file, books empty."""
         self.dead, self.crash_at = False, None
         records = [
@@ -147,7 +147,8 @@ class House:
             hsm.restore(record)
         self.engine = self._engine_on(hsm)
         self._do("switch", lambda machine, now, out: machine.recover(list(self.rows), now, out))
-        self.connect()
+        if connect:
+            self.connect()
 
     # the world
 
@@ -181,6 +182,8 @@ class House:
                     self._carry(name, carried)
             elif isinstance(effect, Close):
                 self.closed.append((effect.link, effect.reason))
+                for line in [line for line, ends in self.lines.items() if effect.link in ends]:
+                    self.disconnect(line)
             elif isinstance(effect, Arm):
                 pass  # `pass_time` ticks everybody
 
@@ -249,19 +252,18 @@ class House:
             next(good)
         return next(good)
 
-    def run(self, flow: Flow[Any], pin: str | None = None) -> Any:
+    def run(self, flow: Flow[Any], pin: str | None = None, patience_s: float = 40.0) -> Any:
         def holder(asked: Ask) -> str:
             return asked.about.pin if pin is None else pin
 
-        return run(flow, self.ask, holder)
+        return run(flow, lambda body: self.ask(body, patience_s), holder)
 
     def books(self) -> Reconciliation:
         """The three books joined, as `shoudan clearing reconcile` would."""
         numbers = [row[0] for _, row in self.rows]
         journal = [dict(zip(JOURNAL.names, row, strict=True)) for table, row in self.rows if table == "journal"]
-        ledger = [dict(zip(LEDGER.names, row, strict=True)) for rows in self.ledgers.values() for row in rows]
         terminals = [dict(zip(TERMINALS.names, row, strict=True)) for row in terminals_rows(self.memories)]
-        return reconcile(journal, ledger, terminals, numbers)
+        return reconcile(journal, self.ledger_rows(), terminals, numbers)
 
     def said(self, name: str, since: int = 0) -> list[Message]:
         """All that the switch has sent over a line ("" to terminals), meddled with or not."""
@@ -271,6 +273,9 @@ class House:
             for who, effect in self.effects[since:]
             if who == "switch" and isinstance(effect, Send) and effect.link.name == name
         ]
+
+    def ledger_rows(self) -> list[dict[str, Any]]:
+        return [dict(zip(LEDGER.names, row, strict=True)) for rows in self.ledgers.values() for row in rows]
 
     def of(self, table: str) -> list[dict[str, Any]]:
         """The switch's rows of one table as dicts."""

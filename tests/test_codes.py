@@ -43,7 +43,7 @@ def test_approvals() -> None:
         ("77", "D", "terminal"),
         ("A0", "B", "terminal"),
         ("13", "B", "terminal"),
-        ("06", "E", "system"),
+        ("06", "E", "issuer"),
         ("XX", "C", "issuer"),
     ],
 )

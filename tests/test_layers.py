@@ -16,9 +16,10 @@ FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
     "switch.wire": ({"switch.wire"}, {"msgspec"}, CLOCKS | CHANCE | IO),
     "switch.crypto": ({"switch.crypto"}, {"cryptography", "gmssl"}, CLOCKS | CHANCE | IO),
     "switch.machine": (set(), set(), CHANCE | IO),
+    "switch.timings": (set(), set(), CLOCKS | CHANCE | IO),
     "switch.clearing": ({"switch.clearing", "switch.wire"}, set(), CLOCKS | CHANCE | IO),
     "switch.engine": (
-        {"switch.engine"} | MACHINE_ROOM,
+        {"switch.engine", "switch.timings"} | MACHINE_ROOM,
         {"msgspec"},
         CHANCE | IO,
     ),
@@ -28,8 +29,11 @@ FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
         CHANCE | IO,
     ),
     "switch.net": (
-        {"switch.net", "switch.machine", "switch.clearing.schema", "switch.wire.framing", "switch.wire.errors"},
-        {"apsw"},
+        {
+            "switch.net", "switch.machine", "switch.timings", "switch.clearing.schema", "switch.wire.framing",
+            "switch.wire.errors",
+        },
+        {"apsw", "prometheus_client"},
         CHANCE,
     ),
     "switch.app": ({"switch"}, {"msgspec", "typer", "rich", "uvloop", "apsw"}, {"random"}),
@@ -40,6 +44,11 @@ FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
         CHANCE | IO,
     ),
     "terminals.drive": ({"terminals", "switch.wire"}, set(), CHANCE),
+    # Customers come by chance and wait on a loop; everything else a fleet is made of does neither.
+    "terminals.trade": ({"terminals", "switch.wire", "switch.crypto.errors"}, set(), IO - {"asyncio"}),
+    "terminals.run": ({"terminals", "switch.wire"}, set(), IO - {"asyncio"}),
+    "terminals.screen": ({"switch.wire"}, {"rich"}, CHANCE | IO),
+    "terminals.cli": ({"terminals", "switch.wire"}, {"typer", "rich", "uvloop"}, CHANCE | IO - {"asyncio"}),
     "terminals": ({"terminals", "switch.wire", "switch.crypto", "switch.issuer.portfolio"}, set(), CHANCE | IO),
     "scenarios": (
         {"scenarios", "terminals", "switch"},

@@ -63,12 +63,12 @@ def show(result: Reconciliation, console: Console) -> None:
     grid.add_column("")
     for (date, kind), line in sorted(result.totals.items()):
         books = (line.terminals, line.switch, line.issuers)
-        amounts = [yuan(amount) for _, amount in books]
+        amounts = [yuan(book[1]) for book in books if book is not None]
         row = BY_NAME.get(kind)
         grid.add_row(
             date,
             f"{row.zh} {kind}" if row else kind,
-            *(f"{count:,}" for count, _ in books),
+            *(f"{book[0]:,}" if book is not None else "-" for book in books),
             amounts[0] if len(set(amounts)) == 1 else " / ".join(amounts),
             "[green]✓" if line.agrees else "[red]✗",
         )

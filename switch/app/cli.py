@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from switch.app import clearing, kat, tools
+from switch.app import clearing, dashboard, kat, stats, tools
 from switch.app.config import CentreConfig, ConfigError, SwitchConfig, read_config
+from switch.net.listen import CannotListen
 
 BAD_USAGE = 2
 
@@ -48,6 +49,7 @@ def serve(config: ConfigPath) -> None:
     """Run the acquiring switch (收单交换) until SIGTERM."""
     from switch.app.serve import run_loop, serve_switch
 
+    logging.getLogger("shoudan").setLevel(logging.INFO)
     checked = read_config(config, SwitchConfig)
     raise typer.Exit(run_loop(serve_switch(checked, config.resolve().parent)))
 
@@ -57,6 +59,7 @@ def centre(config: ConfigPath) -> None:
     """Run the other side: a network centre with issuers behind it, or the bank's own core (银联中心 / 核心)."""
     from switch.app.serve import run_loop, serve_centre
 
+    logging.getLogger("shoudan").setLevel(logging.INFO)
     checked = read_config(config, CentreConfig)
     raise typer.Exit(run_loop(serve_centre(checked, config.resolve().parent)))
 
@@ -64,6 +67,8 @@ def centre(config: ConfigPath) -> None:
 tools.register(app)
 kat.register(app)
 clearing.register(app)
+stats.register(app)
+dashboard.register(app)
 
 
 def main() -> None:
@@ -72,8 +77,8 @@ def main() -> None:
         point.load()(app)
     try:
         app()
-    except ConfigError as error:
-        Console(stderr=True, highlight=False).print(f"shoudan: {error}", style="red", markup=False)
+    except (ConfigError, CannotListen) as error:
+        Console(stderr=True, highlight=False).print(f"shoudan: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(BAD_USAGE)
 
 

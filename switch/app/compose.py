@@ -1,11 +1,10 @@
 """Machines from configurations: the one place where rooms are put together. No sockets here."""
 
-import csv
-from collections.abc import Iterator
+from collections.abc import Container
 from pathlib import Path
 
 from switch.app.config import CentreConfig, ConfigError, SwitchConfig, network_profile, pos_profile
-from switch.crypto.errors import CryptoError
+from switch.crypto.errors import CryptoError, KcvMismatch, KeyNotFound
 from switch.crypto.hsm import Hsm
 from switch.engine.books import Terminal
 from switch.engine.counterpart import Counterpart
@@ -16,51 +15,63 @@ from switch.issuer.centre import Centre
 from switch.issuer.host import Bank
 from switch.issuer.portfolio import STANDARD_ISSUERS, Portfolio
 from switch.issuer.rules import RuleError, read_rules
+from switch.issuer.shelf import Shelf
 from switch.machine import Entropy
+from switch.wire import roster
 from switch.wire.profile import NetworkProfile, PosProfile
-
-TERMINAL_COLUMNS = ("tid", "mid", "mcc", "merchant_name", "suite")
+from switch.wire.table import TableError
 
 
 def open_hsm(lmk: Path, keys: Path, entropy: Entropy) -> Hsm:
     """The key file under the local master key of 64 hexadecimal digits in `lmk`. Raises ConfigError."""
     try:
         master = bytes.fromhex(lmk.read_text().strip())
-        return Hsm.load(keys, master, entropy)
+        if len(master) != 32:
+            raise ValueError
     except OSError as error:
         raise ConfigError(f"{error.filename}: {error.strerror}") from None
     except ValueError:
         raise ConfigError(f"{lmk}: a local master key is 64 hexadecimal digits") from None
-    except CryptoError as error:
-        raise ConfigError(f"{keys}: {error}") from None
-
-
-def read_terminals(path: Path) -> Iterator[Terminal]:
-    """Terminals from a CSV with the columns TERMINAL_COLUMNS. Raises ConfigError with the line."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = set(TERMINAL_COLUMNS) - set(reader.fieldnames or ())
-            if missing:
-                raise ConfigError(f"{path}: line 1: column {min(missing)} is missing")
-            seen: set[str] = set()
-            for row in reader:
-                fault = _fault(row, seen)
-                if fault:
-                    raise ConfigError(f"{path}: line {reader.line_num}: {fault}")
-                seen.add(row["tid"])
-                yield Terminal(*(row[name] for name in TERMINAL_COLUMNS))
+        return Hsm.load(keys, master, entropy)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
+        raise ConfigError(f"{error.filename}: {error.strerror}") from None
+    except CryptoError as error:
+        raise ConfigError(f"{keys}: {error}; is {lmk.name} the local master key it was saved under?") from None
 
 
-def _fault(row: dict[str, str], seen: set[str]) -> str:
-    if row["tid"] in seen:
-        return f"terminal {row['tid']} stands here twice"
-    if len(row["tid"]) != 8 or len(row["mid"]) != 15:
-        return "a terminal has 8 characters, a merchant 15"
-    if row["suite"] not in ("3des", "sm4"):
-        return f"suite {row['suite']!r} is neither 3des nor sm4"
+def take_terminals(path: Path, hsm: Hsm, suites: Container[str]) -> list[Terminal]:
+    """The terminals of a CSV, their master keys in the HSM: out of the table, or there before.
+
+    A wrapped key of the table is opened under the transport key its row names, which stands in the key file (usage
+    tmk). Raises ConfigError, naming each line at fault; then the HSM is not to be used.
+    """
+
+    def accept(row: roster.TerminalRow) -> Terminal:
+        fault = _master_key(row, hsm) if row.suite in suites else f"suite: the profile has none for {row.suite}"
+        if fault:
+            raise ValueError(fault)
+        return Terminal(row.tid, row.mid, row.mcc, row.merchant_name, row.suite)
+
+    try:
+        return roster.accept_terminals(path, accept)
+    except TableError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _master_key(row: roster.TerminalRow, hsm: Hsm) -> str:
+    """Put a terminal's master key into the HSM; what is wrong with it, "" if nothing."""
+    label = f"tmk/{row.tid}"
+    if not row.tmk:
+        return "" if label in hsm else f"tmk: empty, and the key file has no key {label}"
+    try:
+        hsm.import_key(label, "tmk", row.suite, row.tmk, row.kek, row.kcv)
+    except KeyNotFound:
+        return f"kek: the key file has no key {row.kek!r}"
+    except KcvMismatch:
+        return f"kcv: the master key has another check value under {row.kek!r}"
+    except CryptoError as error:
+        return f"tmk: {error}"
     return ""
 
 
@@ -81,12 +92,7 @@ def build_engine(config: SwitchConfig, beside: Path, entropy: Entropy) -> tuple[
             raise ConfigError(f"routes: no counterpart is called {name!r}")
     pos = pos_profile(config.profile, beside)
     routes = Routes(config.routes.bins, config.routes.default)
-    terminals = list(read_terminals(config.terminals))
-    for terminal in terminals:
-        if f"tmk/{terminal.tid}" not in hsm:
-            raise ConfigError(f"{config.keys}: key tmk/{terminal.tid} is missing")
-        if terminal.suite not in pos.suites:
-            raise ConfigError(f"profile {config.profile}: terminal {terminal.tid} needs suite {terminal.suite}")
+    terminals = take_terminals(config.terminals, hsm, pos.suites)
     return Engine(terminals, hsm, counterparts, routes, pos, config.acquirer), pos
 
 
@@ -96,6 +102,11 @@ def build_centre(config: CentreConfig, beside: Path, entropy: Entropy) -> tuple[
     profile = network_profile(config.profile, beside)
     portfolio = Portfolio(config.seed, STANDARD_ISSUERS, config.cards_per_issuer)
     banks = [Bank(portfolio, n, hsm) for n, issuer in enumerate(STANDARD_ISSUERS) if issuer.own == config.own]
+    try:
+        if config.cards is not None:
+            banks.append(Bank(Shelf(roster.read_cards(config.cards)), 0, hsm))
+    except TableError as error:
+        raise ConfigError(str(error)) from None
     try:
         rules = read_rules(config.rules)
     except RuleError as error:

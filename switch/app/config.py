@@ -50,6 +50,7 @@ class SwitchConfig(_Section, frozen=True, kw_only=True):
     acquirer: str = "04384530"
     routes: RoutesConfig = RoutesConfig()
     control: Path | None = None
+    metrics: str = ""
     drain_s: float = 10.0
 
 
@@ -67,8 +68,10 @@ class CentreConfig(_Section, frozen=True, kw_only=True):
     institution: str = "00010000"
     own: bool = False
     cards_per_issuer: int = 20_000
+    cards: Path | None = None
     rules: list[dict[str, Any]] = []
     control: Path | None = None
+    metrics: str = ""
 
 
 C = TypeVar("C", SwitchConfig, CentreConfig)

@@ -15,9 +15,11 @@ from uvloop._version import __version__ as uvloop_version
 from switch.app.compose import build_centre, build_engine
 from switch.app.config import CentreConfig, ConfigError, SwitchConfig, host_and_port
 from switch.app.control import Command, serve_control
+from switch.app.measures import centre_families, switch_families
 from switch.clearing.schema import ISSUER_TABLES, SWITCH_TABLES
 from switch.net.disk import Disk, StorageFailed, StoreInUse
-from switch.net.listen import dial, listen
+from switch.net.listen import Patience, dial, listen
+from switch.net.metrics import Family, LoopLag, MetricsPage
 from switch.net.perform import Performer
 from switch.wire.profile import framing_of
 
@@ -78,11 +80,10 @@ async def serve_switch(config: SwitchConfig, beside: Path) -> int:
         host, port = host_and_port(section.address)
         timers = counterpart.profile.timers
         framing = framing_of(counterpart.profile)
-        lines.append(
-            loop.create_task(dial(performer, host, port, framing, section.name, timers.frame_s, timers.reconnect_s))
-        )
+        patience = Patience(timers.frame_s, timers.reconnect_s, timers.keep_alive_s)
+        lines.append(loop.create_task(dial(performer, host, port, framing, section.name, patience)))
     host, port = host_and_port(config.listen)
-    server = await listen(performer, host, port, framing_of(pos), pos.timers.frame_s)
+    server = await listen(performer, host, port, framing_of(pos), pos.timers.frame_s, idle_s=pos.timers.idle_s)
 
     def status(_: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -94,11 +95,14 @@ async def serve_switch(config: SwitchConfig, beside: Path) -> int:
         }
 
     control = await _control(config.control, {"status": status})
+    page = await _metrics(config.metrics, lambda lag: switch_families(engine, performer, lag))
     log.info("switch listens on %s, journal at row %d", config.listen, disk.durable)
     await life.over.wait()
     server.close()
     if control:
         control.close()
+    if page:
+        page.close()
     if life.code == 0:
         await _drain(lambda: sum(len(c.inflight) for c in engine.office.counterparts.values()), config.drain_s)
         performer.flush()
@@ -127,11 +131,14 @@ async def serve_centre(config: CentreConfig, beside: Path) -> int:
         return {**centre.statistics(), "settlement_date": centre.settlement_date, "commits": disk.commits}
 
     control = await _control(config.control, {"status": status, "cutover": cutover, "check": lambda _: centre.check()})
+    page = await _metrics(config.metrics, lambda lag: centre_families(centre, performer, lag))
     log.info("%s listens on %s", config.name, config.listen)
     await life.over.wait()
     server.close()
     if control:
         control.close()
+    if page:
+        page.close()
     if life.code == 0:
         performer.flush()
     performer.close_all()
@@ -140,6 +147,19 @@ async def serve_centre(config: CentreConfig, beside: Path) -> int:
 
 async def _control(path: Path | None, commands: dict[str, Command]) -> asyncio.Server | None:
     return await serve_control(path, commands) if path else None
+
+
+async def _metrics(address: str, families: Callable[[LoopLag], list[Family]]) -> MetricsPage | None:
+    """The page of metrics, where an address for it is configured."""
+    if not address:
+        return None
+    host, port = host_and_port(address)
+    page = MetricsPage(families)
+    try:
+        await page.listen(host, port)
+    except OSError as error:
+        raise ConfigError(f"metrics {address}: {error.strerror or error}") from None
+    return page
 
 
 async def _drain(outstanding: Callable[[], int], most_s: float) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from switch.wire.transactions import APPROVED, BY_NAME
@@ -38,6 +39,7 @@ _LASTING = (
     "kind", "mid", "tid", "batch", "stan", "link", "net_mti", "net_time", "net_stan", "acquirer", "forwarder",
     "amount", "currency", "entry_mode", "mcc", "on_us", "original_rrn", "pan_sealed", "pan_masked", "pan_hash",
 )  # fmt: skip
+_lasting = itemgetter(*_LASTING)
 
 
 @dataclass(slots=True)
@@ -51,6 +53,7 @@ class Deal:
     states: list[str] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     approved: bool = False
+    doubt: str = ""
     changed: dict[str, int] = field(default_factory=dict)
     """Columns that must stay as they are from row to row and did not, with the row that shows it."""
 
@@ -89,10 +92,14 @@ def deals(rows: Iterable[Row]) -> dict[str, Deal]:
             key = Key(row["mid"], row["tid"], row["batch"], row["stan"])
             net_key = NetKey(row["link"], row["net_time"], row["net_stan"], row["acquirer"], row["forwarder"])
             deal = found[row["rrn"]] = Deal(key, net_key, row, row)
-        for name in _LASTING:
-            if row[name] != deal.first[name]:
-                deal.changed.setdefault(name, row["number"])
+        if _lasting(row) != _lasting(deal.first):
+            for name in _LASTING:
+                if row[name] != deal.first[name]:
+                    deal.changed.setdefault(name, row["number"])
         deal.last = row
+        if row["state"] == "suspicious":
+            what = "advice" if BY_NAME[row["kind"]].mti == "0220" else "reversal"
+            deal.doubt = f"{what} refused: {row['reason']}"
         deal.states.append(row["state"])
         deal.numbers.append(row["number"])
         if row["state"] in ("answered", "stored"):

@@ -16,6 +16,8 @@ from switch.wire.transactions import BY_NAME
 _ENDS = frozenset(("answered", "stored", "refused"))
 _FOLLOWS = {
     "answered": "sent",
+    "reversal_queued": "sent",
+    "late": "sent",
     "reversal_acked": "reversal_queued",
     "delivered": "stored",
 }
@@ -39,15 +41,18 @@ class Break:
 
 @dataclass(slots=True)
 class Line:
-    """Count and amount of one kind on one settlement date, in each of the three books."""
+    """Count and amount of one kind on one settlement date, in each of the three books.
 
-    terminals: list[int] = field(default_factory=lambda: [0, 0])
+    `terminals` is None where the terminals' own journals were not there to be joined.
+    """
+
+    terminals: list[int] | None = field(default_factory=lambda: [0, 0])
     switch: list[int] = field(default_factory=lambda: [0, 0])
     issuers: list[int] = field(default_factory=lambda: [0, 0])
 
     @property
     def agrees(self) -> bool:
-        return self.terminals == self.switch == self.issuers
+        return self.switch == self.issuers and self.terminals in (None, self.switch)
 
 
 @dataclass(slots=True)
@@ -81,6 +86,9 @@ def reconcile(
     _join_ledger(result, by_rrn, postings(ledger))
     if terminals is not None:
         _join_terminals(result, by_rrn, terminals)
+    else:
+        for line in result.totals.values():
+            line.terminals = None
     return result
 
 
@@ -159,9 +167,7 @@ def _join_one(result: Reconciliation, rrn: str, deal: Deal, posting: Posting | N
     posted, held = (posting.posted, posting.held) if posting else (0, 0)
     if deal.suspicious:
         moved = posted or held
-        result.suspicious.append(
-            Break("issuers", str(deal.net_key), rrn, deal.kind, f"by hand: {deal.last['reason']}", abs(moved))
-        )
+        result.suspicious.append(Break("issuers", str(deal.net_key), rrn, deal.kind, deal.doubt, abs(moved)))
         return
     if deal.stands:
         line = _line(result, deal.settlement_date, deal.kind)
@@ -230,8 +236,8 @@ def _join_terminals(result: Reconciliation, by_rrn: dict[str, Deal], terminals: 
             result.breaks.append(Break("terminals", str(key), rrn, kind, cause, row["amount"], short))
         elif deal is not None and deal.stands:
             line = _line(result, deal.settlement_date, row["kind"])
-            line.terminals[0] += 1
-            line.terminals[1] += row["amount"]
+            counted = line.terminals or [0, 0]
+            line.terminals = [counted[0] + 1, counted[1] + row["amount"]]
             fields = dict(_TERMINAL_FIELDS)
             if "stored" in deal.states:
                 del fields["auth_code"]  # it was answered before the issuer gave its code

@@ -12,8 +12,9 @@ from switch.engine.books import Exchange, Terminal
 from switch.engine.counterpart import Counterpart
 from switch.engine.office import Office
 from switch.engine.original import find_original
-from switch.engine.outward import PinUnusable, request_fields
+from switch.engine.outward import PinUnusable, merchant_name, request_fields
 from switch.engine.reverse import ReverseDesk
+from switch.engine.statistics import OFF_US, ON_US, UNKNOWN
 from switch.machine import Link, Now, Out
 from switch.wire.errors import WireError
 from switch.wire.framing import Frame
@@ -81,11 +82,14 @@ class AuthorizeDesk:
     def _pan(self, fields: dict[int, Any], terminal: Terminal) -> str | None:
         """The PAN of DE2 or track 2 (deciphered in place where DE53 says so); None where neither yields one."""
         track = fields.get(35)
-        if track is not None and fields.get(53, "000")[2] == "1":
+        if fields.get(53, "000")[2] == "1":
             try:
-                track = fields[35] = self._office.hsm.decrypt_track(f"tdk/{terminal.tid}", track)
+                for de in (35, 36):
+                    if de in fields:
+                        fields[de] = self._office.hsm.decrypt_track(f"tdk/{terminal.tid}", fields[de])
             except (ValueError, KeyError):
                 return None
+            track = fields.get(35)
         pan: str = fields.get(2) or (track or "").replace("=", "D").partition("D")[0]
         return pan if 13 <= len(pan) <= 19 and pan.isdigit() else None
 
@@ -127,6 +131,8 @@ class AuthorizeDesk:
         except PinUnusable:
             self._decline(exchange, PIN_UNUSABLE, now, out)
             return
+        if exchange.net_key in counterpart.inflight:
+            office.statistics.violations["link_key_reused"] += 1
         counterpart.inflight.add(exchange, now.mono, out)
         number = office.journal(exchange, "sent", now, out)
         try:
@@ -200,6 +206,7 @@ class AuthorizeDesk:
         fields = message.fields
         if not counterpart.mac_holds(message, now.mono):
             self._office.statistics.mac_failures += 1
+            counterpart.mac_failures += 1
             return  # no better than silence: the deadline decides
         key = (fields.get(7, ""), fields.get(11, ""))
         exchange = counterpart.inflight.take(key)
@@ -219,6 +226,9 @@ class AuthorizeDesk:
     ) -> None:
         """The answer decides: file it, tell the terminal, and reverse an approval that cannot be told."""
         office = self._office
+        if exchange.state != "sent":
+            office.statistics.violations["answered_twice"] += 1
+        counterpart.timings.add(now.mono - exchange.deadline + counterpart.inflight.patience_s)
         exchange.response_code = counterpart.profile.response_map.get(fields[39], fields[39])
         exchange.auth_code = fields.get(38, "")
         exchange.settlement_date = fields.get(15, "")
@@ -253,7 +263,8 @@ class AuthorizeDesk:
         office = self._office
         link, frame, request = exchange.link, exchange.frame, exchange.request
         exchange.link = exchange.frame = exchange.request = None
-        office.statistics.answered(exchange.kind, exchange.response_code, exchange.approved)
+        on_us = UNKNOWN if not exchange.counterpart else ON_US if exchange.on_us else OFF_US
+        office.statistics.answered(exchange.kind, exchange.response_code, exchange.approved, on_us)
         if link is None or frame is None or request is None:
             return
         terminal = office.books.terminals.get(exchange.tid)
@@ -269,6 +280,8 @@ class AuthorizeDesk:
             extra[38] = exchange.auth_code
         if exchange.receiver:
             extra[44] = f"{exchange.receiver:<11.11}{exchange.acquirer:<11.11}"
+        if self._office.pos.merchant_name_in_reply:
+            extra[43] = merchant_name(self._office.books.terminals[exchange.tid].merchant_name)
         if 54 in reply:
             extra[54] = reply[54][:20]
         if 55 in reply:
@@ -280,7 +293,23 @@ class AuthorizeDesk:
     def on_timeout(self, counterpart: Counterpart, exchange: Exchange, now: Now, out: Out) -> None:
         """The patience of a request has ended."""
         self._office.statistics.timeouts += 1
+        counterpart.timeouts += 1
         self._give_up(counterpart, exchange, "timeout", now, out)
+
+    def on_reject(self, counterpart: Counterpart, message: Message, reject: str, now: Now, out: Out) -> None:
+        """Our own message came back with a header reject code: it never reached anybody, so nothing is reversed.
+
+        An advice is left to its deadline: it is stored then, and repeated.
+        """
+        self._office.statistics.rejected += 1
+        key = (message.fields.get(7, ""), message.fields.get(11, ""))
+        exchange = counterpart.inflight.waiting(key)
+        if exchange is None or exchange.row.mti == "0220":
+            return
+        counterpart.inflight.take(key)
+        exchange.response_code = counterpart.profile.codes.rejected
+        self._office.journal(exchange, "answered", now, out, f"rejected {reject}")
+        self._close(exchange, {}, now, out, 0)
 
     def _give_up(self, counterpart: Counterpart, exchange: Exchange, reason: str, now: Now, out: Out) -> None:
         """No usable answer: an advice is stored and repeated, anything that moves money is reversed."""

@@ -8,6 +8,7 @@ from switch.crypto.hsm import Hsm
 from switch.engine.books import STAN_MAX
 from switch.engine.inflight import Inflight
 from switch.machine import Link, Now, Out, Send
+from switch.timings import Timings
 from switch.wire.codec import codec_of
 from switch.wire.framing import Frame, NetworkHeader
 from switch.wire.mab import network_mab
@@ -26,7 +27,8 @@ class Counterpart:
     """State of one link, as the engine sees it. `ready` means signed on and in possession of working keys.
 
     `cutting_over` stands between the start and the end of a change of day; `stored_waits` from the moment a line is up
-    until what is stored for it was sent; `old_key_until` ends the time of the MAC key before the present one.
+    until what is stored for it was sent; `old_key_until` ends the time of the MAC key before the present one. `timings`
+    are those of answered requests; the plain counters are for whoever shows them.
     """
 
     def __init__(self, name: str, profile: NetworkProfile, hsm: Hsm, own: bool = False) -> None:
@@ -44,6 +46,8 @@ class Counterpart:
         self.stan_last = 0
         self.managing: dict[tuple[str, str], str] = {}
         self.line_test_at = 0.0
+        self.received = self.sent = self.timeouts = self.mac_failures = 0
+        self.timings = Timings()
         self._hsm = hsm
         self._codec = codec_of(dialect_of(profile))
         self._second = 0
@@ -81,6 +85,7 @@ class Counterpart:
         if mac:
             fields[128] = self.mac(mti, fields)
         body = self._codec.encode(mti, fields)
+        self.sent += 1
         out.append(Send(link, body, self.header(len(body)), b"", after))
 
     def header(self, body_length: int) -> bytes:

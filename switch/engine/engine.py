@@ -113,13 +113,14 @@ class Engine:
         self.office.answer(link, frame, mti, echoed, FORMAT_ERROR, now, out)
 
     def _from_counterpart(self, counterpart: Counterpart, link: Link, frame: Frame, now: Now, out: Out) -> None:
+        counterpart.received += 1
         try:
             message, reject = counterpart.read(frame)
         except (FrameError, DecodeError):
             self.office.statistics.link_errors += 1
             return
         if reject != REJECTED:
-            self.office.statistics.rejected += 1  # our own message came back: its deadline decides
+            self._authorize.on_reject(counterpart, message, reject, now, out)
             return
         mti = message.mti
         if mti in ("0110", "0210", "0230", "0430"):
@@ -136,6 +137,10 @@ class Engine:
     def recover(self, rows: Iterable[tuple[str, tuple[Any, ...]]], now: Now, out: Out) -> None:
         """Rebuild everything from the journal's rows (table, row) in the order of their numbers, before any link."""
         recover(self.office, self._reverse, rows, now, out)
+
+    def stored(self, now: Now) -> dict[str, tuple[int, float]]:
+        """By counterpart: how much is stored for it, and the age of the oldest in seconds."""
+        return self._reverse.saf.depths(now)
 
     def status(self) -> dict[str, Any]:
         """Counters and depths, for a status request."""

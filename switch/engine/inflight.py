@@ -39,6 +39,10 @@ class Inflight:
         if len(self._queue) == 1:
             out.append(Arm(exchange.deadline))
 
+    def waiting(self, key: tuple[str, str]) -> Exchange | None:
+        """The request waiting under this key, which goes on waiting."""
+        return self._waiting.get(key)
+
     def take(self, key: tuple[str, str]) -> Exchange | None:
         """The request this answer belongs to, which then waits no more."""
         return self._waiting.pop(key, None)

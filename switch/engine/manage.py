@@ -11,7 +11,7 @@ from switch.engine.books import Terminal
 from switch.engine.counterpart import Counterpart
 from switch.engine.office import Office
 from switch.engine.saf import Saf
-from switch.machine import Arm, Link, Now, Out
+from switch.machine import Arm, Close, Link, Now, Out
 from switch.wire.errors import WireError
 from switch.wire.framing import Frame
 from switch.wire.mab import network_mab
@@ -109,7 +109,9 @@ class ManageDesk:
         counterpart.link = link
         counterpart.signed_on = False
         counterpart.stored_waits = True
+        counterpart.line_test_at = now.mono + counterpart.profile.timers.line_test_s
         self._ask(counterpart, SIGN_ON, now, out)
+        out.append(Arm(counterpart.line_test_at))
 
     def line_down(self, counterpart: Counterpart, link: Link) -> None:
         """A line broke: what is outstanding on it runs into its deadline and is reversed."""
@@ -119,11 +121,15 @@ class ManageDesk:
             counterpart.managing.clear()
 
     def tick(self, counterpart: Counterpart, now: Now, out: Out) -> None:
-        """Test a quiet line from time to time."""
-        if counterpart.link is None:
+        """Test a line from time to time; one on which nobody answered the last time is given up and dialled anew."""
+        link = counterpart.link
+        if link is None:
             return
         if now.mono >= counterpart.line_test_at:
-            if counterpart.line_test_at:
+            if not {SIGN_ON, LINE_TEST}.isdisjoint(counterpart.managing.values()):
+                out.append(Close(link, "no answer to the line test"))
+                counterpart.managing.clear()
+            else:
                 self._ask(counterpart, LINE_TEST if counterpart.ready else SIGN_ON, now, out)
             counterpart.line_test_at = now.mono + counterpart.profile.timers.line_test_s
         out.append(Arm(counterpart.line_test_at))
@@ -177,6 +183,7 @@ class ManageDesk:
             elif label in hsm:
                 hsm.forget(label)
             self._office.statistics.mac_failures += 1
+            counterpart.mac_failures += 1
             self._reply(counterpart, message, WRONG_KEY, out, mac=is_mac_key and before is not None)
             return
         if before is not None and is_mac_key:

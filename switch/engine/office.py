@@ -149,6 +149,7 @@ class Office:
         if tpdu and self.pos.header.reply_tpdu == "swap":
             tpdu = reply_tpdu(tpdu)
         header = reply_header(frame.header) if frame.header else b""
+        self.statistics.replies += 1
         out.append(Send(link, body, header, tpdu, after))
 
     def _finish(self, mti: str, fields: dict[int, Any], terminal: Terminal | None) -> bytes:

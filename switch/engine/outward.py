@@ -55,7 +55,7 @@ def request_fields(
         fields[38] = request[38]
     original = exchange.original
     if original is not None:
-        if original.auth_code and row.name != "refund":
+        if original.auth_code:
             fields[38] = original.auth_code
         if row.undoes in ("sale", "completion") or row.name == "refund":
             fields[90] = original_elements(original)

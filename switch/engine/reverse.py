@@ -70,7 +70,7 @@ class ReverseDesk:
         office = self._office
         office.books.unsettle(exchange)
         exchange.reversal = "queued"
-        office.statistics.reversals_queued += 1
+        office.statistics.reversal(reason)
         counterpart = office.counterparts[exchange.counterpart]
         key = counterpart.number(now)
         number = office.journal(exchange, "reversal_queued", now, out, reason, key)

@@ -31,7 +31,7 @@ class Item:
     No try leaves before row `after` is durable. `by_terminal` says that a reversal was asked for by the terminal.
     """
 
-    __slots__ = ("after", "by_terminal", "counterpart", "exchange", "key", "kind", "tries")
+    __slots__ = ("after", "by_terminal", "counterpart", "exchange", "key", "kind", "since", "tries")
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class Item:
         self.key = key
         self.after = after
         self.by_terminal = by_terminal
+        self.since = 0.0
         self.tries = 0
 
     @property
@@ -94,8 +95,19 @@ class Saf:
         """Store a message about `exchange`; its first try leaves once row `after` is durable."""
         counterpart = self._office.counterparts[exchange.counterpart]
         item = Item(counterpart, exchange, kind, key, after, by_terminal)
+        item.since = now.mono
+        if (counterpart.name, *key) in self._items:
+            self._office.statistics.violations["stored_key_reused"] += 1
         self._items[counterpart.name, *key] = item
         self._try(item, now, out)
+
+    def depths(self, now: Now) -> dict[str, tuple[int, float]]:
+        """By counterpart: how many items, and the age of the oldest in seconds (since the start at most)."""
+        found: dict[str, tuple[int, float]] = {}
+        for item in self._items.values():
+            depth, oldest = found.get(item.counterpart.name, (0, 0.0))
+            found[item.counterpart.name] = depth + 1, max(oldest, now.mono - item.since)
+        return found
 
     def tick(self, now: Now, out: Out) -> None:
         """Repeat what is due and not yet taken."""
@@ -194,6 +206,8 @@ def advice_fields(office: Office, item: Item, now: Now) -> dict[int, Any]:
     fields[60] = net60(item.counterpart, item.exchange)
     original = item.exchange.original
     if original is not None:
+        if original.auth_code:
+            fields[38] = original.auth_code
         fields[48] = write_original_amount(original.amount)
         fields[90] = original_elements(original)
     return fields

@@ -7,14 +7,23 @@ _PLAIN = (
     "declined", "timeouts", "late", "late_approvals", "undelivered", "unsayable", "reversals_queued",
     "reversals_acked", "reversals_sent", "suspicious", "advices_stored", "advices_delivered", "sign_ins",
     "settlements", "settlements_unbalanced", "unmatched", "link_errors", "rejected", "unknown_reversals", "key_resets",
-    "cut_overs",
+    "cut_overs", "replies",
 )  # fmt: skip
 
 
-class Statistics:
-    """One int a counter, and answers by kind and by response code."""
+_REVERSAL_REASONS = ("timeout", "mismatch", "restart", "undeliverable", "terminal")
+_INVARIANTS = ("link_key_reused", "stored_key_reused", "answered_twice")
 
-    __slots__ = ("by_kind", "by_response", *_PLAIN)
+UNKNOWN, ON_US, OFF_US = "unknown", "on-us", "off-us"
+
+
+class Statistics:
+    """One int a counter, and answers by kind, by response code, and by (kind, code, on-us or off-us or unknown).
+
+    `violations` counts what can never happen; every one of them must stay 0.
+    """
+
+    __slots__ = ("by_kind", "by_outcome", "by_response", "reversals", "violations", *_PLAIN)
 
     messages: int
     bad_frames: int
@@ -45,14 +54,18 @@ class Statistics:
     unknown_reversals: int
     key_resets: int
     cut_overs: int
+    replies: int
 
     def __init__(self) -> None:
         for name in _PLAIN:
             setattr(self, name, 0)
         self.by_kind: dict[str, int] = {}
         self.by_response: dict[str, int] = {}
+        self.by_outcome: dict[tuple[str, str, str], int] = {}
+        self.reversals = dict.fromkeys(_REVERSAL_REASONS, 0)
+        self.violations = dict.fromkeys(_INVARIANTS, 0)
 
-    def answered(self, kind: str, code: str, approved: bool) -> None:
+    def answered(self, kind: str, code: str, approved: bool, on_us: str = UNKNOWN) -> None:
         """A financial request was answered, by whomever."""
         self.authorizations += 1
         if approved:
@@ -61,8 +74,22 @@ class Statistics:
             self.declined += 1
         self.by_kind[kind] = self.by_kind.get(kind, 0) + 1
         self.by_response[code] = self.by_response.get(code, 0) + 1
+        outcome = (kind, code, on_us)
+        self.by_outcome[outcome] = self.by_outcome.get(outcome, 0) + 1
+
+    def reversal(self, reason: str) -> None:
+        """A reversal was begun; the first word of its reason counts."""
+        word = reason.partition(" ")[0]
+        self.reversals_queued += 1
+        self.reversals[word] = self.reversals.get(word, 0) + 1
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, for a status request."""
         plain: dict[str, Any] = {name: getattr(self, name) for name in _PLAIN}
-        return {**plain, "by_kind": dict(self.by_kind), "by_response": dict(self.by_response)}
+        return {
+            **plain,
+            "by_kind": dict(self.by_kind),
+            "by_response": dict(self.by_response),
+            "reversals": dict(self.reversals),
+            "violations": dict(self.violations),
+        }

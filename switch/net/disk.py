@@ -5,6 +5,7 @@ error ends the process (`StorageFailed` is never caught below `serve`), and the 
 """
 
 import fcntl
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -12,6 +13,7 @@ from typing import IO, Any
 import apsw
 
 from switch.clearing.schema import Table
+from switch.timings import LOCAL_BOUNDS_S, SIZE_BOUNDS, Timings
 
 CHECKPOINT_COMMITS = 512
 
@@ -27,6 +29,8 @@ class StoreInUse(Exception):
 class Disk:
     """Rows appended in memory, made durable by `commit`. `durable` is the highest number known to be on the disk.
 
+    `gaps` counts rows whose number does not follow the one before: it must stay 0.
+
     `path` is the database file; its lock file stands beside it. `tables` are created where they are absent.
     """
 
@@ -36,6 +40,9 @@ class Disk:
         self.durable = 0
         self.commits = 0
         self.rows = 0
+        self.gaps = 0
+        self.commit_times = Timings(LOCAL_BOUNDS_S)
+        self.batches = Timings(SIZE_BOUNDS)
         self._tables = tuple(tables)
         self._lock = _lock(path.with_name(path.name + ".lock"))
         self._inserts = {table.name: table.insert() for table in tables}
@@ -59,6 +66,8 @@ class Disk:
     def add(self, number: int, table: str, row: tuple[Any, ...]) -> None:
         """Take a row for the next commit."""
         self._pending[table].append(row)
+        if number != self._last + 1:
+            self.gaps += 1
         self._last = number
 
     @property
@@ -71,6 +80,7 @@ class Disk:
 
         Raises StorageFailed on any storage error.
         """
+        began, before = time.perf_counter(), self.rows
         try:
             connection = self._connection
             connection.execute("BEGIN IMMEDIATE")
@@ -82,6 +92,8 @@ class Disk:
             connection.execute("COMMIT")
             self.commits += 1
             self.durable = self._last
+            self.commit_times.add(time.perf_counter() - began)
+            self.batches.add(self.rows - before)
             if self.commits % CHECKPOINT_COMMITS == 0:
                 self._checkpoint()
         except apsw.Error as error:

@@ -12,10 +12,15 @@ if TYPE_CHECKING:
     from switch.net.perform import Performer
 
 
+KEEP_ALIVE = b"0000"
+"""The network's empty frame: four digits of length, and nothing."""
+
+
 class LinkProtocol(asyncio.Protocol):
     """The asyncio end of a Link; it knows frames and nothing of their contents.
 
-    `frame_s` is how long a frame may take from its first byte to its last.
+    `frame_s` is how long a frame may take from its first byte to its last. After `idle_s` of hearing nothing the
+    connection is closed, after `keep_alive_s` of saying nothing the network's empty frame is sent (0: neither).
     """
 
     __slots__ = (
@@ -23,19 +28,36 @@ class LinkProtocol(asyncio.Protocol):
         "_deadline",
         "_deframer",
         "_frame_s",
+        "_heard",
+        "_idle",
+        "_idle_s",
+        "_keep_alive_s",
         "_performer",
         "_pressure",
+        "_said",
         "framing",
         "link",
         "lost",
         "transport",
     )
 
-    def __init__(self, performer: "Performer", framing: Framing, link: Link, frame_s: float) -> None:
+    def __init__(
+        self,
+        performer: "Performer",
+        framing: Framing,
+        link: Link,
+        frame_s: float,
+        idle_s: float = 0.0,
+        keep_alive_s: float = 0.0,
+    ) -> None:
         self._performer = performer
         self._deframer = Deframer(framing)
         self._pressure: Pressure | None = None
         self._frame_s = frame_s
+        self._idle_s = idle_s
+        self._keep_alive_s = keep_alive_s if framing.length == "ascii4" else 0.0
+        self._heard = self._said = performer.loop.time()
+        self._idle: asyncio.TimerHandle | None = None
         self._began = 0.0
         self._deadline: asyncio.TimerHandle | None = None
         self.framing = framing
@@ -47,8 +69,26 @@ class LinkProtocol(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         self._pressure = Pressure(self.transport)
         self._performer.connected(self)
+        self._watch_silence()
+
+    def _watch_silence(self) -> None:
+        """One timer a connection, re-armed from what was heard and said last: a message costs it nothing."""
+        now = self._performer.loop.time()
+        self._idle = None
+        if self.link.closed:
+            return
+        if self._idle_s and now - self._heard >= self._idle_s:
+            self._performer.bad_bytes(self, FrameError("link", None, f"nothing heard for {self._idle_s:g} s"))
+            return
+        if self._keep_alive_s and now - self._said >= self._keep_alive_s:
+            self.write(KEEP_ALIVE)
+        waits = [self._heard + self._idle_s] if self._idle_s else []
+        waits += [self._said + self._keep_alive_s] if self._keep_alive_s else []
+        if waits:
+            self._idle = self._performer.loop.call_at(min(waits) + 0.001, self._watch_silence)
 
     def data_received(self, data: bytes) -> None:
+        self._heard = self._performer.loop.time()
         had_begun = self._deframer.pending
         try:
             frames = self._deframer.feed(data)
@@ -85,6 +125,8 @@ class LinkProtocol(asyncio.Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
         self.link.closed = True
+        if self._idle is not None:
+            self._idle.cancel()
         if self.lost is not None:
             self.lost.set()
         self._performer.disconnected(self)
@@ -103,6 +145,7 @@ class LinkProtocol(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         transport.write(data)
+        self._said = self._performer.loop.time()
         if self._pressure and self._pressure.overrun():
             transport.abort()
 

@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import logging
 import resource
+from typing import NamedTuple
 
+from switch.net.link import LinkProtocol
 from switch.net.perform import Performer
 from switch.wire.framing import Framing
 
@@ -12,6 +14,10 @@ log = logging.getLogger("shoudan")
 
 RESERVED_DESCRIPTORS = 64
 BACKLOG = 4096
+
+
+class CannotListen(Exception):
+    """The address is taken, or not ours; the text says which."""
 
 
 def connections_max() -> int:
@@ -26,7 +32,7 @@ def connections_max() -> int:
 
 
 async def listen(
-    performer: Performer, host: str, port: int, framing: Framing, frame_s: float, name: str = ""
+    performer: Performer, host: str, port: int, framing: Framing, frame_s: float, name: str = "", idle_s: float = 0.0
 ) -> asyncio.Server:
     """Serve links of one framing. Past the descriptor limit connections are refused and counted."""
     most = connections_max()
@@ -35,9 +41,12 @@ async def listen(
         if performer.connections >= most:
             performer.connections_refused += 1
             return _Refuse()
-        return performer.protocol(framing, frame_s, name)
+        return performer.protocol(framing, frame_s, name, idle_s=idle_s)
 
-    return await asyncio.get_running_loop().create_server(make, host, port, backlog=BACKLOG)
+    try:
+        return await asyncio.get_running_loop().create_server(make, host, port, backlog=BACKLOG)
+    except OSError as error:
+        raise CannotListen(f"{host}:{port}: {error.strerror or error}") from None
 
 
 class _Refuse(asyncio.Protocol):
@@ -47,15 +56,26 @@ class _Refuse(asyncio.Protocol):
         transport.close()
 
 
-async def dial(
-    performer: Performer, host: str, port: int, framing: Framing, name: str, frame_s: float, again_s: float
-) -> None:
-    """Keep one line to a counterpart: connect, wait until it breaks, connect again after `again_s`."""
+class Patience(NamedTuple):
+    """Seconds: for a frame to be whole, between two tries to connect, between two keep-alives of a quiet line."""
+
+    frame_s: float
+    again_s: float
+    keep_alive_s: float = 0.0
+
+
+async def dial(performer: Performer, host: str, port: int, framing: Framing, name: str, patience: Patience) -> None:
+    """Keep one line to a counterpart: connect, wait until it breaks, connect again."""
+    again_s = patience.again_s
+
+    def make() -> LinkProtocol:
+        return performer.protocol(framing, patience.frame_s, name, keep_alive_s=patience.keep_alive_s)
+
     loop = asyncio.get_running_loop()
     said = False
     while True:
         try:
-            _, protocol = await loop.create_connection(lambda: performer.protocol(framing, frame_s, name), host, port)
+            _, protocol = await loop.create_connection(make, host, port)
         except OSError as error:
             if not said:
                 log.warning("no line to %s at %s:%d yet (%s), trying again every %g s", name, host, port,

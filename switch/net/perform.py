@@ -56,10 +56,17 @@ class Performer:
     def connections(self) -> int:
         return len(self._links)
 
-    def protocol(self, framing: Framing, frame_s: float, name: str = "", profile: object = None) -> LinkProtocol:
+    @property
+    def connections_opened(self) -> int:
+        """Since the start, counterparts' lines among them."""
+        return self._generation
+
+    def protocol(
+        self, framing: Framing, frame_s: float, name: str = "", idle_s: float = 0.0, keep_alive_s: float = 0.0
+    ) -> LinkProtocol:
         """A new connection's protocol, with a Link of its own."""
         self._generation += 1
-        return LinkProtocol(self, framing, Link(self._generation, name, profile), frame_s)
+        return LinkProtocol(self, framing, Link(self._generation, name), frame_s, idle_s, keep_alive_s)
 
     def now(self) -> Now:
         return Now(self.loop.time(), time.time())
@@ -131,7 +138,7 @@ class Performer:
     def _close(self, close: Close) -> None:
         protocol = self._links.get(close.link)
         if protocol is not None:
-            log.info("closing %r: %s", close.link, close.reason)
+            log.debug("closing %r: %s", close.link, close.reason)
             protocol.close()
 
     def _commit_now(self) -> None:

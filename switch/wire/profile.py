@@ -72,7 +72,6 @@ class PosReversalSection(_Section, frozen=True, kw_only=True):
     no_reply: str = "98"
     bad_reply: str = "96"
     bad_mac: str = "A0"
-    other: str = "06"
     attempts_max: int = 3
     accepted: tuple[str, ...] = ("00", "12", "25")
 

@@ -1,0 +1,192 @@
+"""What the terminals of a sandwich do: every row of the matrix, swiped, keyed and with a chip's data, with and without
+a PIN, in chains in which each step undoes or completes the one before.
+
+The chip's data are invented: they have the tags an online request has, and nobody verifies them. They show whether
+DE55, DE23 and DE22 pass a switch unharmed.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from itertools import cycle, islice
+from typing import Any, Final, NamedTuple
+
+from switch.issuer.portfolio import Card, Portfolio
+from switch.wire import tlv
+from switch.wire.errors import DecodeError
+from switch.wire.transactions import BY_NAME
+from terminals.device import pos
+from terminals.device.dialogue import Line, Outcome, sealed
+from terminals.device.memory import Item, Memory
+from terminals.flow import Call, Flow, FlowError, TimedOut
+
+SWIPED, KEYED, CHIP, VOUCHER = "swiped", "keyed", "chip", "voucher"
+"""How a card is presented; by its voucher a transaction is undone without its card."""
+
+FIRST_STAN: Final = 700_000
+"""Terminals' trace numbers begin high and far apart, so that one handed through by a switch is seen at once."""
+
+_CONTACT: Final = "05"
+_READS_CHIP: Final = "5"
+_SEQUENCE: Final = "001"
+_CHIP_KINDS: Final = frozenset(("balance", "sale", "preauth"))
+
+
+class Step(NamedTuple):
+    """One transaction: its row, how the card is presented, whether the PIN is entered and whether it is the right one.
+
+    `share` is what the amount is in per cent of the one before. Where the answer is not `heard`, it arrives and the
+    terminal takes no notice, as one that lost power: it sends a reversal before its next transaction.
+    """
+
+    kind: str
+    entry: str = SWIPED
+    pin: bool = True
+    right: bool = True
+    share: int = 100
+    heard: bool = True
+
+
+CHAINS: Final[tuple[tuple[Step, ...], ...]] = (
+    (Step("sale"), Step("sale_void")),
+    (Step("preauth"), Step("completion", share=115), Step("completion_void")),
+    (Step("sale", CHIP), Step("refund", share=50)),
+    (Step("balance"),),
+    (Step("preauth", pin=False), Step("preauth_void", pin=False)),
+    (Step("sale", KEYED), Step("sale_void", VOUCHER)),
+    (Step("sale", pin=False), Step("refund", KEYED)),
+    (Step("balance", CHIP),),
+    (Step("preauth", CHIP), Step("completion", KEYED, share=80), Step("completion_void", VOUCHER)),
+    (Step("sale", right=False),),
+    (Step("sale", CHIP, heard=False),),
+    (Step("preauth", KEYED, pin=False), Step("completion", pin=False)),
+    (Step("preauth", heard=False),),
+    (Step("sale", CHIP, pin=False),),
+)
+"""Every row and every way to present a card; each terminal begins with another chain."""
+
+
+class Script:
+    """The dialogues of one terminal, one after another: `next` gives the flow, `after` is told how it ended."""
+
+    def __init__(
+        self, memory: Memory, line: Line, portfolio: Portfolio, issuers: Sequence[int], seed: int, place: int
+    ) -> None:
+        self.memory = memory
+        self._line = line
+        self._portfolio = portfolio
+        self._issuers = list(issuers)
+        self._draw = random.Random(seed * 1_000_003 + place)
+        self._chains = islice(cycle(CHAINS), place % len(CHAINS), None)
+        self._left: list[Step] = []
+        self._item: Item | None = None
+        self.step = Step("sale")
+        memory.stan = FIRST_STAN + place * 1_000 % 250_000
+
+    def next(self) -> Flow[Outcome]:
+        """The next dialogue."""
+        if not self._left or (BY_NAME[self._left[0].kind].original and self._item is None):
+            self._left, self._item = list(next(self._chains)), None
+        step = self.step = self._left.pop(0)
+        original = self._item
+        card = self._card() if original is None else self._portfolio.find(original.pan)
+        if step.entry == VOUCHER:
+            card = None
+        amount = 0
+        if BY_NAME[step.kind].amount:
+            amount = self._draw.randrange(1_011, 40_000) if original is None else original.amount_minor
+            amount = amount * step.share // 100
+        entry = pos.KEYED if step.entry == KEYED else pos.SWIPED
+        flow = pos.transact(self.memory, self._line, step.kind, card, amount, original, entry=entry, pin=step.pin)
+        if step.entry == CHIP:
+            flow = inserted(flow, self.memory, self._line, self._draw.randbytes(8))
+        return flow if step.heard else unheard(flow, self._line)
+
+    def after(self, outcome: Outcome) -> None:
+        """How it ended."""
+        self._item = outcome.item if outcome.approved and outcome.kind == self.step.kind else None
+        if self._item is None:
+            self._left = []
+
+    def pin(self, card: Any) -> str:
+        """What the holder enters."""
+        right = str(card.pin)
+        return right if self.step.right else f"{(int(right) + 1) % 1_000_000:06d}"
+
+    def _card(self) -> Card:
+        while True:
+            card = self._portfolio.card(
+                self._draw.choice(self._issuers), self._draw.randrange(self._portfolio.cards_per_issuer)
+            )
+            if card.status == "normal" and card.expiry > "3501":
+                return card
+
+
+def chip_data(amount: str, cryptogram: bytes) -> bytes:
+    """DE55 of an online request with invented values (`cryptogram` 8 bytes, `amount` DE4)."""
+    return tlv.write(
+        (
+            ("9F26", cryptogram), ("9F27", b"\x80"), ("9F10", bytes.fromhex("07010103A00002010A010000000000")),
+            ("9F37", cryptogram[:4]), ("9F36", cryptogram[4:6]), ("95", bytes(5)), ("9A", bytes.fromhex("261028")),
+            ("9C", b"\0"), ("9F02", bytes.fromhex(amount)), ("5F2A", b"\x01\x56"), ("82", b"\x7c\0"),
+            ("9F1A", b"\x01\x56"), ("9F03", bytes(6)), ("9F33", b"\xe0\xe9\xc8"),
+        )
+    )  # fmt: skip
+
+
+def inserted(flow: Flow[Outcome], memory: Memory, line: Line, cryptogram: bytes) -> Flow[Outcome]:
+    """The dialogue `flow` with its card inserted instead of swiped: DE22, DE23, DE55 and DE60 say so."""
+
+    def calls(call: Call) -> Call:
+        return call._replace(body=_with_chip(memory, line, call.body, cryptogram))
+
+    return _between(flow, calls, lambda call: False)
+
+
+def unheard(flow: Flow[Outcome], line: Line) -> Flow[Outcome]:
+    """The dialogue `flow` at a terminal that takes no notice of the answer to its request."""
+
+    def deaf(call: Call) -> bool:
+        return bool(line.codec.peek(call.body, ())[0] in ("0100", "0200"))
+
+    return _between(flow, lambda call: call, deaf)
+
+
+def _between(flow: Flow[Outcome], calls: Callable[[Call], Call], deaf: Callable[[Call], bool]) -> Flow[Outcome]:
+    """A dialogue whose calls are changed on their way, and whose answers are not heard where it is `deaf`."""
+    answer: Any = None
+    error: FlowError | None = None
+    try:
+        while True:
+            effect = flow.throw(error) if error is not None else flow.send(answer)
+            answer, error = None, None
+            try:
+                if isinstance(effect, Call):
+                    call = calls(effect)
+                    answer = yield call
+                    error = TimedOut() if deaf(call) else None
+                else:
+                    answer = yield effect
+            except FlowError as raised:
+                error = raised
+    except StopIteration as end:
+        outcome: Outcome = end.value
+        return outcome
+    finally:
+        flow.close()
+
+
+def _with_chip(memory: Memory, line: Line, body: bytes, cryptogram: bytes) -> bytes:
+    try:
+        message = line.codec.decode(body)
+    except DecodeError:
+        return body
+    item = memory.items[-1] if memory.items else None
+    if item is None or 35 not in message or message.get(11) != item.stan or item.kind not in _CHIP_KINDS:
+        return body  # a sign-in or a reversal on the way to it
+    item.entry_mode = _CONTACT + item.entry_mode[2]
+    fields = dict(message.fields)
+    del fields[64]
+    fields[22], fields[23] = item.entry_mode, _SEQUENCE
+    fields[55] = chip_data(fields.get(4, "0" * 12), cryptogram)
+    fields[60] = fields[60][:11] + _READS_CHIP + fields[60][12:]
+    return sealed(memory, line, message.mti, fields)

@@ -1,0 +1,209 @@
+"""`shoudan fleet`: the user's own terminals with the user's own cards against any host that speaks the profile."""
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+import uvloop
+from rich.console import Console
+from rich.live import Live
+
+from switch.wire.errors import WireError
+from switch.wire.profile import PosProfile, load_profile
+from switch.wire.transactions import BY_NAME
+from terminals.own import ENVIRONMENT, TransportKey, own_cards, own_terminals, parse_transport_keys, read_transport_keys
+from terminals.run import BOOK, OWN_HABITS, NobodySignedIn, Order, Run
+from terminals.screen import Screen, summary
+from terminals.trade import MIX, Habits
+
+DONE, LEFT_OPEN, BAD_USAGE, UNREACHABLE = 0, 1, 2, 3
+RATE_PER_TERMINAL: Final = 0.17
+SHARE_MAX: Final = 1000
+MIX_AS_GIVEN: Final = ",".join(f"{kind}={share}" for kind, share in MIX.items())
+FIGURES: Final = "fleet.json"
+
+Host = Annotated[str, typer.Option(metavar="HOST:PORT", help="The host the terminals call.")]
+Terminals = Annotated[Path, typer.Option(metavar="FILE", help="terminals.csv: terminals, merchants, wrapped keys.")]
+Cards = Annotated[Path, typer.Option(metavar="FILE", help="cards.csv: the cards that pay.")]
+Profile = Annotated[str, typer.Option(metavar="NAME|FILE", help="How the host speaks.")]
+KekFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help=f"Transport keys of the master keys; without it ${ENVIRONMENT}.")
+]
+PinFile = Annotated[Path | None, typer.Option(metavar="FILE", help="PINs (columns pan, pin) not in cards.csv.")]
+Rate = Annotated[float, typer.Option(min=0.0, help=f"Customers a second; 0: {RATE_PER_TERMINAL} a terminal.")]
+Seconds = Annotated[float, typer.Option(min=0.1, help="How long they come.")]
+Mix = Annotated[str, typer.Option(metavar="KIND=SHARE,...", help="What they want.")]
+Amount = Annotated[str, typer.Option(metavar="MIN-MAX", help="Purchases in yuan; without it as in a shop.")]
+OneConnection = Annotated[
+    bool, typer.Option("--one-connection-per-transaction", help="Connect anew for each dialogue (短连接).")
+]
+Settle = Annotated[bool, typer.Option(help="Settle every batch at the end.")]
+Rest = Annotated[float, typer.Option(min=0.0, help="Seconds for reversals and settlements at the end.")]
+Seed = Annotated[int | None, typer.Option(help="The same seed, the same customers.")]
+Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Write the terminals' book, slips and figures here.")]
+JsonTo = Annotated[str, typer.Option("--json", metavar="FILE|-", help="Write the figures as JSON.")]
+
+
+class BadOrder(Exception):
+    """A run that cannot be made of what was given."""
+
+
+def address(text: str) -> tuple[str, int]:
+    """ "127.0.0.1:7001" taken apart. Raises BadOrder."""
+    host, _, port = text.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
+        raise BadOrder(f"--host {text!r}: HOST:PORT is needed")
+    return host.strip("[]"), int(port)
+
+
+def read_mix(text: str) -> dict[str, int]:
+    """ "sale=60,balance=10" as shares by kind. Raises BadOrder."""
+    known = {*BY_NAME, "echo"}
+    mix: dict[str, int] = {}
+    for part in text.split(","):
+        kind, _, share = (word.strip() for word in part.partition("="))
+        if kind not in known:
+            raise BadOrder(f"--mix: {kind!r} is none of {', '.join(sorted(known))}")
+        if kind in mix:
+            raise BadOrder(f"--mix: {kind!r} stands there twice")
+        if not (share.isascii() and share.isdigit() and int(share) <= SHARE_MAX):
+            raise BadOrder(f"--mix: {kind}={share}: a share is a whole number up to {SHARE_MAX}")
+        mix[kind] = int(share)
+    if not any(mix.values()):
+        raise BadOrder("--mix: all shares are 0")
+    return mix
+
+
+def read_amounts(text: str) -> Habits:
+    """ "1-50" or "0.01-500.00", in yuan, as habits. Raises BadOrder."""
+    least, _, most = text.partition("-")
+    try:
+        ends = round(float(least) * 100), round(float(most or least) * 100)
+    except (ValueError, OverflowError):
+        ends = (0, 0)
+    if not 1 <= ends[0] <= ends[1] < 10**12:
+        raise BadOrder(f"--amount {text!r}: MIN-MAX in yuan is needed, 0.01 at least")
+    return OWN_HABITS._replace(amounts=ends, typical=False)
+
+
+def transport_keys(path: Path | None) -> list[TransportKey]:
+    """The transport keys of the file, or of the environment where no file is named."""
+    if path is not None:
+        return read_transport_keys(path)
+    text = os.environ.get(ENVIRONMENT, "")
+    return parse_transport_keys(text) if text.strip() else []
+
+
+def pos_profile(name: str) -> PosProfile:
+    """A terminals' profile by name or path. Raises BadOrder, ProfileError."""
+    profile = load_profile(name)
+    if not isinstance(profile, PosProfile):
+        raise BadOrder(f"profile {name}: a terminals' profile is needed, this one is for a network")
+    return profile
+
+
+def run_directory(path: Path | None) -> None:
+    """Make the directory of a run; one that holds an earlier run's book is left alone. Raises BadOrder."""
+    if path is None:
+        return
+    if (path / BOOK).exists():
+        raise BadOrder(f"--out {path}: holds the book of an earlier run, name another")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadOrder(f"--out {path}: {error.strerror}") from None
+
+
+def fleet(
+    host: Host,
+    terminals: Terminals,
+    cards: Cards,
+    profile: Profile = "unionpay-pos",
+    kek_file: KekFile = None,
+    pin_file: PinFile = None,
+    rate: Rate = 0.0,
+    seconds: Seconds = 60.0,
+    mix: Mix = MIX_AS_GIVEN,
+    amount: Amount = "",
+    one_connection: OneConnection = False,
+    settle: Settle = True,
+    rest: Rest = 90.0,
+    seed: Seed = None,
+    out: Out = None,
+    json_to: JsonTo = "",
+) -> None:
+    """Run your own terminals with your own cards against a host (自有终端).
+
+    They sign in, pay by the mix, reverse what stayed unanswered and settle. Card numbers, tracks, PINs and keys are
+    read from files, never from the command line, and stand in no output.
+
+    Exits 0 when all is done; 1 when something stayed open: a reversal the host never took, a batch not settled; 2 for
+    bad usage or a file at fault (line and reason on stderr, nothing loaded); 3 when the host let no terminal in.
+    """
+    console = Console(stderr=json_to == "-", highlight=False)
+    try:
+        spoken = pos_profile(profile)
+        there, port = address(host)
+        own = own_terminals(terminals, transport_keys(kek_file), spoken.suites)
+        order = Order(
+            host=there, port=port, profile=spoken, terminals=own, cards=own_cards(cards, pin_file),
+            mix=read_mix(mix), rate=rate or len(own) * RATE_PER_TERMINAL, seconds=seconds, kept=not one_connection,
+            settle=settle, rest_s=rest, habits=read_amounts(amount) if amount else OWN_HABITS, seed=seed,
+        )  # fmt: skip
+        run_directory(out)
+        told = f"{len(own):,} terminals, {len(order.cards):,} cards, {order.rate:g} customers/s for {seconds:g} s"
+        console.print(f"{told}, to {host}", soft_wrap=True, markup=False)
+        data = _played(order, out, console)
+        summary(data, console)
+        _write(data, json_to, out)
+    except (BadOrder, WireError) as error:
+        raise _ended(str(error), BAD_USAGE) from None
+    except NobodySignedIn as error:
+        raise _ended(f"{host}: no terminal could sign in: {error}", UNREACHABLE) from None
+    raise typer.Exit(LEFT_OPEN if data["open"] or data["faults"] else DONE)
+
+
+def _played(order: Order, out: Path | None, console: Console) -> dict[str, Any]:
+    screen = Screen(console, order.seconds)
+
+    async def play() -> dict[str, Any]:
+        run = Run(order, screen.tell)
+        try:
+            return await run.play()
+        finally:
+            if out is not None:
+                run.write(out)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        if not console.is_terminal:
+            return runner.run(play())
+        with Live(screen, console=console, refresh_per_second=4):
+            return runner.run(play())
+
+
+def _write(data: dict[str, Any], json_to: str, out: Path | None) -> None:
+    text = json.dumps(data, ensure_ascii=False, indent=1)
+    if json_to == "-":
+        typer.echo(text)
+    places = [Path(json_to)] if json_to not in ("", "-") else []
+    try:
+        for path in places + ([out / FIGURES] if out is not None else []):
+            path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise BadOrder(f"{error.filename}: {error.strerror}") from None
+
+
+def _ended(text: str, code: int) -> typer.Exit:
+    """Say on stderr why the run ends, one line a reason."""
+    errors = Console(stderr=True, highlight=False)
+    for line in text.splitlines():
+        errors.print(f"shoudan: {line}", style="red", markup=False, soft_wrap=True)
+    return typer.Exit(code)
+
+
+def register(app: typer.Typer) -> None:
+    """Add `shoudan fleet`."""
+    app.command()(fleet)

@@ -1,0 +1,136 @@
+"""Tables and pictures of a run on the screen, for people."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from rich import box
+from rich.console import Console, Group
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from switch.wire.codes import RESPONSE_CODES
+from switch.wire.transactions import BY_NAME
+
+SPARK = "▁▂▃▄▅▆▇█"
+OPEN_SHOWN_MAX: Final = 20
+QUIET_S: Final = 5.0
+
+
+def spark(values: list[float], width: int = 40) -> str:
+    """The last values as a small picture."""
+    shown = values[-width:]
+    top = max(shown, default=0.0) or 1.0
+    return "".join(SPARK[min(7, int(value / top * 7.99))] for value in shown)
+
+
+def answers(by_transaction: Mapping[str, int], by_response: Mapping[str, int]) -> Table:
+    """Transactions and response codes side by side, the most frequent first."""
+    table = Table(title="Answers 应答", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("transaction 交易", "response 应答码"):
+        table.add_column(title)
+        table.add_column("count", justify="right")
+    kinds = sorted(by_transaction.items(), key=lambda item: -item[1])
+    codes = sorted(by_response.items(), key=lambda item: -item[1])
+    for n in range(max(len(kinds), len(codes))):
+        kind = (transaction(kinds[n][0]), f"{kinds[n][1]:,}") if n < len(kinds) else ("", "")
+        code = (response(codes[n][0]), f"{codes[n][1]:,}") if n < len(codes) else ("", "")
+        table.add_row(*kind, *code)
+    return table
+
+
+def transaction(kind: str) -> str:
+    return f"{BY_NAME[kind].zh} {BY_NAME[kind].en}"
+
+
+def response(code: str) -> str:
+    """A response code and what it means; "silence" is none at all."""
+    if code == "silence":
+        return "-- no answer 无应答"
+    entry = RESPONSE_CODES.get(code)
+    return f"{code} {entry.en}" if entry else code
+
+
+class Screen:
+    """The run as it goes. On a terminal it is drawn; elsewhere a line is printed every few seconds."""
+
+    def __init__(self, console: Console, seconds: float) -> None:
+        self._console = console
+        self._bar = Progress(
+            TextColumn("[bold]{task.description:<14}"), BarColumn(40), TimeElapsedColumn(), console=console
+        )
+        self._task = self._bar.add_task("signing in", total=seconds)
+        self._last: dict[str, Any] = {}
+        self._rates: list[float] = []
+        self._quiet_until = 0.0
+
+    def tell(self, status: dict[str, Any]) -> None:
+        """Take a line of progress."""
+        before, self._last = self._last, status
+        if before and status["elapsed"] > before["elapsed"]:
+            done = status["authorizations"] - before["authorizations"]
+            self._rates.append(done / (status["elapsed"] - before["elapsed"]))
+        self._bar.update(self._task, completed=status["elapsed"], description=status["phase"])
+        if not self._console.is_terminal and time.monotonic() > self._quiet_until:
+            self._quiet_until = time.monotonic() + QUIET_S
+            self._console.print(self._line(), highlight=False, soft_wrap=True)
+
+    def _line(self) -> str:
+        s = self._last
+        rate = self._rates[-1] if self._rates else 0.0
+        return (
+            f"{s['elapsed']:6.1f} s  {s['phase']:<13} {s['authorizations']:>8,} transactions  {rate:7.0f}/s  "
+            f"p50 {s['p50']:.1f} ms  p99 {s['p99']:.1f} ms  {s['owing']:,} reversals waiting"
+        )
+
+    def __rich__(self) -> Group:
+        if not self._last:
+            return Group(self._bar)
+        s = self._last
+        grid = Table.grid(padding=(0, 3))
+        rate = self._rates[-1] if self._rates else 0.0
+        count = f"[bold]{s['authorizations']:,}"
+        grid.add_row("transactions 交易", count, "rate 速率", f"[bold]{rate:,.0f}/s", spark(self._rates))
+        grid.add_row(
+            "approved 批准", f"[green]{s['approved']:,}", "declined 拒绝", f"[yellow]{s['declined']:,}",
+            f"no answer 无应答 [red]{s['unknown']:,}",
+        )  # fmt: skip
+        grid.add_row(
+            "latency p50 / p99", f"{s['p50']:.1f} / {s['p99']:.1f} ms",
+            "reversals waiting 待冲正", f"[red]{s['owing']:,}", f"open batches 未结算 {s['unsettled']:,}",
+        )  # fmt: skip
+        return Group(self._bar, grid)
+
+
+def summary(data: Mapping[str, Any], console: Console) -> None:
+    """What happened, for people."""
+    grid = Table.grid(padding=(0, 2))
+    latency, reversals = data["latency_ms"], data["reversals"]
+    grid.add_row(
+        "transactions 交易",
+        f"{data['authorizations']:,}  ({data['authorizations_per_second']:,.1f}/s over {data['seconds']:.0f} s)",
+    )
+    business, system = data["business_success_rate"], data["system_success_rate"]
+    grid.add_row("approved 批准", f"{data['approved']:,}  business success rate 交易成功率 {business:.2%}")
+    grid.add_row("declined 拒绝", f"{data['declined']:,}  system success rate 系统成功率 {system:.2%}")
+    grid.add_row("no answer 无应答", f"{data['unknown']:,}")
+    grid.add_row(
+        "latency 时延", f"p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms, p99.9 {latency['p99_9']:.1f} ms"
+    )
+    grid.add_row("reversals 冲正", ", ".join(f"{count:,} {state}" for state, count in reversals.items()))
+    kept = ", ".join(f"{count:,} {verdict}" for verdict, count in data["settlements"].items())
+    grid.add_row("settlements 结算", kept or "none")
+    for reason, count in data["unsent"].items():
+        grid.add_row("not sent 未发出", escape(f"{count:,}: {reason}"))
+    for reason, count in data["faults"].items():
+        grid.add_row("no message 无法组包", escape(f"{count:,}: {reason}"))
+    console.print(grid)
+    console.print(answers(data["by_transaction"], data["by_response"]))
+    left = data["open"]
+    for entry in left[:OPEN_SHOWN_MAX]:
+        detail = f"{entry['items']} items" if entry["what"] == "batch" else f"{entry['kind']} {entry['stan']}"
+        where = f"terminal {entry['tid']}, {entry['what']}, batch {entry['batch'] or '-'}"
+        console.print(f"open 未结: {where}, {detail}", style="red", markup=False)
+    if len(left) > OPEN_SHOWN_MAX:
+        console.print(f"and {len(left) - OPEN_SHOWN_MAX:,} more (--json has all)", style="red")

@@ -1,0 +1,274 @@
+"""A fleet at work: who comes to which terminal with which card, what they want, and how the day is brought to an end.
+
+Customers arrive on their own schedule (a Poisson process), whether or not earlier ones have been served: a slow host is
+not spared. What they want follows a mix; a void, refund or completion takes an earlier item of the terminal's own book,
+and becomes that earlier transaction where there is none.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NamedTuple, Protocol
+
+from switch.crypto.errors import CryptoError
+from switch.wire.errors import WireError
+from switch.wire.transactions import BY_NAME
+from terminals.device import pos
+from terminals.device.dialogue import Line, Outcome
+from terminals.device.memory import Item, Memory
+from terminals.drive.aio import Session
+from terminals.figures import Figures
+from terminals.flow import Ask, Flow, PowerOff
+
+MIX: Final[Mapping[str, int]] = {
+    "sale": 48, "balance": 10, "preauth": 14, "completion": 9, "sale_void": 6, "refund": 5, "preauth_void": 3,
+    "completion_void": 3, "echo": 2,
+}  # fmt: skip
+"""What people come for, in 100."""
+
+PREREQUISITE: Final[Mapping[str, str]] = {
+    "completion": "preauth", "preauth_void": "preauth", "sale_void": "sale", "refund": "sale",
+    "completion_void": "completion",
+}  # fmt: skip
+"""The earlier transaction that a kind needs."""
+
+AT_ONCE: Final = 64
+"""Dialogues side by side where a whole fleet does the same: signing in, settling."""
+
+_PAUSE_S, _PAUSE_MAX_S = 0.5, 5.0
+_TRIES: Final = 8
+_CHOICES: Final = 20
+
+
+class Purse(Protocol):
+    """The cards in people's pockets."""
+
+    def pick(self, draw: random.Random) -> pos.Card:
+        """Any card."""
+
+    def find(self, pan: str) -> pos.Card | None:
+        """The card of this number."""
+
+
+class Habits(NamedTuple):
+    """How people pay: `amounts` are the least and the most of a purchase, minor units, `typical` tells whether small
+    ones prevail as in a shop or all are as likely; the rest are shares of 1."""
+
+    amounts: tuple[int, int] = (100, 500_000)
+    typical: bool = True
+    keyed: float = 0.06
+    with_pin: float = 0.85
+    wrong_pin: float = 0.0
+    power_off: float = 0.0
+
+
+SHOP: Final = Habits()
+
+
+class Site:
+    """One terminal in the field: its memory, its way to the host, and whether somebody is using it."""
+
+    __slots__ = ("busy", "memory", "session", "settled")
+
+    def __init__(self, memory: Memory, session: Session) -> None:
+        self.memory = memory
+        self.session = session
+        self.busy = False
+        self.settled = False
+
+    @property
+    def owes(self) -> bool:
+        """Whether something is still open: a debt, a settlement begun, items in an open batch."""
+        memory = self.memory
+        return memory.pending is not None or memory.settling is not None or bool(memory.items)
+
+
+class Trade:
+    """A fleet and its customers on one event loop. `seen` is told of every dialogue that ended."""
+
+    def __init__(
+        self,
+        line: Line,
+        purse: Purse,
+        figures: Figures,
+        draw: random.Random,
+        mix: Mapping[str, int] = MIX,
+        habits: Habits = SHOP,
+        seen: Callable[[Memory, Outcome], None] = lambda memory, outcome: None,
+    ) -> None:
+        self.line = line
+        self.sites: list[Site] = []
+        self.figures = figures
+        self._purse = purse
+        self._draw = draw
+        self._kinds = [kind for kind, share in mix.items() for _ in range(share)]
+        self._habits = habits
+        self._seen = seen
+        self._tasks: set[asyncio.Task[Outcome | None]] = set()
+        self._stopped = False
+
+    def install(self, memory: Memory, session: Session) -> None:
+        """Put a terminal into the field."""
+        self.sites.append(Site(memory, session))
+
+    def stop(self) -> None:
+        """No more customers."""
+        self._stopped = True
+
+    def close(self) -> None:
+        """Close all connections."""
+        for site in self.sites:
+            site.session.close()
+
+    # dialogues
+
+    async def each(self, sites: Iterable[Site], flow: Callable[[Memory, Line], Flow[Outcome]]) -> list[Outcome | None]:
+        """Run a dialogue on many terminals, AT_ONCE at a time; None where power was lost."""
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(site: Site) -> Outcome | None:
+            async with gate:
+                return await self.dialogue(site, flow(site.memory, self.line))
+
+        return await asyncio.gather(*(one(site) for site in sites))
+
+    async def dialogue(self, site: Site, flow: Flow[Outcome]) -> Outcome | None:
+        """One dialogue of one terminal; None where power was lost in it, or where no message could be made of it."""
+        site.busy = True
+        try:
+            outcome = await site.session.run(flow, self._holder)
+        except PowerOff:
+            self.figures.power_offs += 1
+            return None
+        except (WireError, CryptoError) as error:  # a value that no field of this profile can carry
+            self.figures.faults[str(error)] += 1
+            return None
+        else:
+            self.figures.count(outcome)
+            self._seen(site.memory, outcome)
+            return outcome
+        finally:
+            site.busy = False
+
+    def start(self, site: Site, flow: Flow[Outcome]) -> None:
+        """Let a dialogue run on its own; `run` waits for all of them."""
+        loop = asyncio.get_running_loop()
+        site.busy = True  # the task itself begins later: nobody else may come meanwhile
+        task = loop.create_task(self.dialogue(site, flow))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if self._draw.random() < self._habits.power_off:
+            loop.call_later(self._draw.random() * 0.01, site.session.power_off)
+
+    def _holder(self, asked: Ask) -> str:
+        """The cardholder at the PIN pad; one who does not know the PIN enters none."""
+        pin = str(asked.about.pin)
+        if pin and self._draw.random() < self._habits.wrong_pin:
+            return f"{(int(pin) + 1) % 10 ** len(pin):0{len(pin)}d}"
+        return pin
+
+    # the day
+
+    async def run(self, until: float, rate: float) -> None:
+        """`rate` customers a second until the loop's clock shows `until`; returns when the last has been served."""
+        loop = asyncio.get_running_loop()
+        at = loop.time()
+        while at < until and not self._stopped:
+            at += self._draw.expovariate(rate)
+            late = min(at, until) - loop.time()
+            if late > 0.001:
+                await asyncio.sleep(late)
+            site = self._free_site()
+            if site is not None and at < until:
+                self.start(site, self._customer(site))
+        while self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=1.0)
+
+    def _free_site(self) -> Site | None:
+        for _ in range(_TRIES):
+            site = self._draw.choice(self.sites)
+            if not site.busy:
+                return site
+        return None
+
+    def _customer(self, site: Site) -> Flow[Outcome]:
+        draw, habits, memory = self._draw, self._habits, site.memory
+        kind = draw.choice(self._kinds)
+        if kind == "echo":
+            return pos.echo(memory, self.line)
+        original: Item | None = None
+        while kind in PREREQUISITE:
+            candidates = memory.undoable(PREREQUISITE[kind])[-_CHOICES:]
+            if candidates:
+                original = draw.choice(candidates)
+                break
+            kind = PREREQUISITE[kind]
+        card = self._purse.pick(draw) if original is None else self._purse.find(original.pan)
+        amount = self._amount(kind, original) if BY_NAME[kind].amount else 0
+        entry = pos.KEYED if draw.random() < habits.keyed else pos.SWIPED
+        pin = draw.random() < habits.with_pin
+        return pos.transact(memory, self.line, kind, card, amount, original, entry=entry, pin=pin)
+
+    def _amount(self, kind: str, original: Item | None) -> int:
+        if original is None:
+            least, most = self._habits.amounts
+            if not self._habits.typical:
+                return self._draw.randint(least, most)
+            return max(least, min(most, int(self._draw.lognormvariate(9.2, 0.9))))
+        if kind == "refund":
+            return max(1, original.amount_minor // self._draw.choice((1, 2, 4)))
+        if kind == "completion":
+            return max(1, original.amount_minor * self._draw.choice((80, 100, 100, 115)) // 100)
+        return original.amount_minor
+
+    async def rest(self, until: float) -> bool:
+        """Put right what is owed and settle every open batch; True when nothing is left open."""
+        return await self._until_none(until, lambda site: site.owes, pos.settle)
+
+    async def put_right(self, until: float) -> bool:
+        """Put right what is owed and leave batches open; True when nothing is owed."""
+        return await self._until_none(until, lambda site: site.memory.pending is not None, pos.put_right)
+
+    async def _until_none(
+        self, until: float, wanting: Callable[[Site], bool], flow: Callable[[Memory, Line], Flow[Outcome]]
+    ) -> bool:
+        loop = asyncio.get_running_loop()
+        pause, before = _PAUSE_S, len(self.sites) + 1
+        while True:
+            sites = [site for site in self.sites if wanting(site)]
+            if not sites:
+                return True
+            # A host that is no help is asked less and less often.
+            pause = _PAUSE_S if len(sites) < before else min(_PAUSE_MAX_S, pause * 2)
+            before = len(sites)
+            if loop.time() >= until:
+                return False
+            await self.each(sites, flow)
+            if any(wanting(site) for site in sites):
+                await asyncio.sleep(pause)
+
+    # telling
+
+    def status(self) -> dict[str, Any]:
+        """A line of progress."""
+        figures = self.figures
+        p50, p99 = figures.recent_ms()
+        return {
+            "elapsed": round(figures.elapsed_s, 1),
+            "authorizations": figures.authorizations,
+            "approved": figures.approved,
+            "declined": figures.declined,
+            "unknown": figures.unknown,
+            "p50": round(p50, 2),
+            "p99": round(p99, 2),
+            "owing": sum(site.memory.pending is not None for site in self.sites),
+            "settled": sum(site.settled for site in self.sites),
+        }
+
+    def result(self) -> dict[str, Any]:
+        """The fleet's figures of the whole run."""
+        return {
+            **self.figures.as_dict(),
+            "stale_replies": sum(site.session.stale for site in self.sites),
+            "connects": sum(site.session.connects for site in self.sites),
+        }

@@ -1,0 +1,92 @@
+"""The sandwich around the switch of the in-memory house: terminals, recorder and centres in one process, no clock."""
+
+from typing import Any
+
+from defective_switch import plant
+from house import SEED, ZMK, House
+
+from scenarios.sandwich.back import Watched, rules
+from scenarios.sandwich.judge import Judgement, judge
+from scenarios.sandwich.keyring import Keyring
+from scenarios.sandwich.mix import CHAINS, Script
+from scenarios.sandwich.recorder import Recorder
+from switch.machine import Link
+from switch.wire.profile import NetworkProfile, load_profile
+from terminals.device import pos
+from terminals.drive.instant import run
+from terminals.flow import Ask, Flow, TimedOut
+
+PATIENCE_S = 60.0
+"""How long a terminal waits."""
+
+
+class Sandwich(House):
+    """A house whose switch is under test, with `defects`."""
+
+    def __init__(self, *defects: str, terminals: int = 6, contrary: bool = True) -> None:
+        lines: dict[str, NetworkProfile] = {name: load_profile(name) for name in ("cups", "core")}  # type: ignore[misc]
+        super().__init__(terminals, rules(30.0) if contrary else [])
+        assert isinstance(self.pos, type(self.line.profile))
+        self.recorder = Recorder(Keyring(self.pos, lines, self.entropy), self.pos, lines)
+        for terminal in self.fleet:
+            self.recorder.keyring.add_terminal(terminal.tid, terminal.suite, terminal.tmk)
+        for name, profile in lines.items():
+            self.recorder.keyring.add_line(name, ZMK)
+            self.disconnect(name)
+            self.centres[name] = Watched(self.centres[name], profile, self.recorder)  # type: ignore[assignment]
+        self.engine = plant(self.engine, *defects)
+        self.connect()
+        self.links: dict[str, Link] = {}
+        self.scripts = {
+            memory.tid: Script(memory, self.line, self.portfolio, range(5), SEED, place)
+            for place, memory in enumerate(self.memories)
+        }
+
+    def call(self, tid: str, body: bytes) -> bytes:
+        """A terminal's request over its kept connection."""
+        link = self.links.setdefault(tid, self.link())
+        self.recorder.terminal_sends(tid, body, self.mono)
+        self.deliver(link, body)
+        end = self.mono + PATIENCE_S
+        while True:
+            reply = self.deliver_replies(tid)
+            if reply is not None:
+                return reply
+            if self.mono >= end:
+                self.recorder.terminal_gives_up(tid, self.mono)
+                raise TimedOut
+            self.pass_time(0.5)
+
+    def deliver_replies(self, tid: str) -> bytes | None:
+        """Everything the switch has sent, to whom it was sent; what this terminal got."""
+        mine = None
+        owners = {link: owner for owner, link in self.links.items()}
+        while self._replies:
+            link, body = self._replies.popleft()
+            self.recorder.terminal_receives(owners[link], body, self.mono)
+            if owners[link] == tid:
+                mine = body
+        return mine
+
+    def dialogue(self, tid: str, flow: Flow[Any]) -> Any:
+        def holder(asked: Ask) -> str:
+            return self.scripts[tid].pin(asked.about)
+
+        return run(flow, lambda body: self.call(tid, body), holder)
+
+    def play(self, rounds: int = 2 * len(CHAINS)) -> None:
+        """Each terminal in turn, so many dialogues each; then everything comes to rest."""
+        for _ in range(rounds):
+            for tid, script in self.scripts.items():
+                script.after(self.dialogue(tid, script.next()))
+        for memory in self.memories:
+            self.dialogue(memory.tid, pos.settle(memory, self.line))
+        self.pass_time(200.0)
+
+    def judged(self) -> Judgement:
+        return judge(self.recorder, {t.tid: t.mcc for t in self.fleet}, self.mono)
+
+
+def found(judgement: Judgement) -> set[str]:
+    """The names of the rules that were broken."""
+    return {finding.rule.name for finding in judgement.found}
