@@ -6,17 +6,26 @@
 A page marks the place of a table with `<!-- table NAME -->` and `<!-- end NAME -->`; everything between is replaced.
 """
 
+import inspect
 import re
 import sys
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
+import typer
+from typer.main import get_command
+
+from switch.app.cli import app
+from switch.issuer import request
 from switch.wire.codes import RESPONSE_CODES
 from switch.wire.dialects import BASE, NETWORK_ROWS, POS_ROWS, Rows
-from switch.wire.transactions import ADMIN_MANDATORY, REVERSAL_MANDATORY, ROWS
+from switch.wire.transactions import ADMIN_MANDATORY, REVERSAL_MANDATORY, ROWS, Transaction
 
 DOCS = Path(__file__).parent
-PAGES = ("protocol-pos.md", "protocol-network.md")
+PAGES = ("commands.md", "protocol.md", "protocol-pos.md", "protocol-network.md")
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -34,7 +43,7 @@ def fields(rows: Rows) -> str:
 
 def numbers(des: Iterable[int]) -> str:
     """DE numbers in a row."""
-    return " ".join(map(str, des))
+    return " ".join(map(str, sorted(des)))
 
 
 def terminal_matrix() -> str:
@@ -64,6 +73,70 @@ def network_matrix() -> str:
     )
 
 
+EFFECTS = {
+    "none": "-",
+    "debit": "the holder pays",
+    "credit": "the holder is paid",
+    "hold": "sets aside",
+    "hold_more": "sets more aside",
+    "capture": "pays the hold out",
+    "undo": "undoes the original",
+}
+NAMED_BY = {"stan": "DE61 batch, STAN", "rrn": "DE37, DE61", "auth": "DE38, card", "": "-"}
+
+
+def original(row: Transaction) -> str:
+    """The kinds a row may speak of, and the fields that name the one it means."""
+    return f"{', '.join(f'`{kind}`' for kind in row.of)} by {NAMED_BY[row.original]}" if row.of else "-"
+
+
+def effect(row: Transaction) -> str:
+    """What an approval does to the card."""
+    if row.tells_balance:
+        return "tells the balance"
+    return EFFECTS[row.effect] + (", in points" if row.points and row.effect != "none" else "")
+
+
+def unanswered(row: Transaction) -> str:
+    """What the switch does when the other side stays silent."""
+    if row.advice:
+        return "stored, repeated"
+    if row.confirmed_by:
+        return f"told again by `{row.confirmed_by}`"
+    return "reversed" if row.reversible else "told 98"
+
+
+def matrix() -> str:
+    """Every row of the transaction matrix: what names it on the terminal's link, and what it does."""
+    key = ("MTI", "DE3", "DE25", "60.1")
+    return table(
+        ("row", "transaction", "交易", *key, "original", "effect", "no answer", "PIN", "verified"),
+        (
+            (
+                f"`{row.name}`", row.en, row.zh, row.mti, row.processing_code, row.condition, row.type_code,
+                original(row), effect(row), unanswered(row), "may" if row.pin else "no",
+                "**no**" if row.unverified else "yes",
+            )
+            for row in ROWS
+        ),
+    )  # fmt: skip
+
+
+def matrix_fields() -> str:
+    """Every row of the matrix, and what it must carry on either link."""
+    lines = [
+        (
+            f"`{row.name}`", f"{row.mti} {row.processing_code}", numbers(row.mandatory),
+            f"{row.network_mti} {row.network_processing_code}", numbers(request.MANDATORY[row.seen_as]),
+        )
+        for row in ROWS
+    ]  # fmt: skip
+    reversal = ("reversal (冲正)", "0400", numbers(REVERSAL_MANDATORY), "0420", numbers(request.REVERSAL_MANDATORY))
+    return table(
+        ("row", "terminal", "mandatory at the terminal", "network", "mandatory on the network"), [*lines, reversal]
+    )
+
+
 def administration() -> str:
     """Messages of a terminal that move no money, and its reversal."""
     rows = [(mti, code, numbers(des)) for (mti, code), des in ADMIN_MANDATORY.items()]
@@ -78,11 +151,67 @@ def responses() -> str:
     )
 
 
+def commands() -> Iterator[tuple[str, Any]]:
+    """Every command of `shoudan` with all its words, those of other rooms and of groups among them."""
+    whole = typer.Typer()
+    whole.registered_commands, whole.registered_groups = [*app.registered_commands], [*app.registered_groups]
+    for point in sorted(entry_points(group="shoudan.commands"), key=lambda point: point.name):
+        point.load()(whole)
+    yield from _under(get_command(whole), "")
+
+
+def _under(command: Any, words: str) -> Iterator[tuple[str, Any]]:
+    if not hasattr(command, "commands"):
+        yield words, command
+        return
+    for name, one in command.commands.items():
+        yield from _under(one, f"{words} {name}".strip())
+
+
+def told(text: str) -> str:
+    """A command's own words: paragraphs, and blocks whose lines stay lines."""
+    blocks = []
+    for block in re.split(r"\n\s*\n", inspect.cleandoc(text.replace("\b\n", ""))):
+        plain = re.sub(r"\[/?[a-z ]*\]", "", block)
+        blocks.append(textwrap.fill(plain, 118) if plain == block else f"```\n{plain}\n```")
+    return "\n\n".join(blocks)
+
+
+def option(one: Any) -> tuple[str, str, str]:
+    """An argument or option: how it is written, its default, what it means."""
+    written = (
+        ", ".join(f"`{name}`" for name in (*one.opts, *one.secondary_opts)) if one.opts[0][0] == "-" else "argument"
+    )
+    metavar = one.metavar if isinstance(one.metavar, str) else ""
+    default = "needed" if one.required else str(one.default)
+    if default in ("None", "False", "[]", "") or callable(one.default):
+        default = ""
+    if getattr(one, "envvar", None):
+        default = f"`${one.envvar}`"
+    meaning = " ".join(str(getattr(one, "help", "") or "").split()).replace("|", "\\|")
+    return f"{written} {metavar}".strip().replace("|", "\\|"), default.replace(",", ", "), meaning
+
+
+def reference() -> str:
+    """All commands: what they say of themselves, and their options."""
+    pages = []
+    for name, command in commands():
+        parts = [f"## `shoudan {name}`", told(command.help or "")]
+        options = [option(one) for one in command.params if "--help" not in one.opts]
+        if options:
+            parts.append(table(("option", "default", "meaning"), options))
+        pages.append("\n\n".join(parts))
+    return "\n\n".join(pages)
+
+
 TABLES = {
+    "commands": reference,
     "pos fields": lambda: fields(BASE | POS_ROWS),
     "network fields": lambda: fields(BASE | NETWORK_ROWS),
     "terminal matrix": terminal_matrix,
     "network matrix": network_matrix,
+    "matrix": matrix,
+    "matrix fields": matrix_fields,
     "administration": administration,
     "responses": responses,
 }

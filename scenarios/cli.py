@@ -110,26 +110,30 @@ def demo(
         str, typer.Option("--json", help="Write the figures as JSON to this file, or - for stdout.")
     ] = "",
     directory: Annotated[Path, typer.Option("--dir", help="Where the day's files go.")] = Path("var/demo"),
+    atms: Annotated[int, typer.Option(min=0, help="How many ATMs and recyclers.")] = 200,
     kill_at: Annotated[list[float], typer.Option(help="Kill -9 the switch at this second and start it again.")] = [],  # noqa: B006
 ) -> None:
-    """Play a payment day over real sockets and reconcile its three books.
+    """Play a payment day over real sockets and reconcile its four books.
 
-    Starts a switch, a network centre with four issuers, the bank's own core and a fleet of POS terminals (a third of
-    them on SM4) as separate processes. Terminals sign in, pay, void, refund, pre-authorize, reverse and settle; the
-    other side misbehaves now and then; the network changes its business day in the middle. At the end the terminals'
-    own journals, the switch's journal and the issuers' ledgers are joined key by key.
+    Starts a switch, a network centre with four issuers, the bank's own core and a fleet of POS terminals and ATMs (a
+    third of them on SM4) as separate processes. Terminals sign in, pay, void, refund, pre-authorize, reverse and
+    settle; machines pay out, take in and jam; the other side misbehaves now and then; the network changes its business
+    day in the middle. At the end the terminals' own journals, the switch's journal and the issuers' ledgers are joined
+    key by key, and the cash of the machines with them.
 
     Exits 0 only if they agree, 1 if not, 3 if the day could not be played.
     """
     console = Console(stderr=json_to == "-", highlight=False)
     screen = Screen(console, seconds)
-    console.print(f"{terminals:,} terminals, {seconds:g} s, seed {seed}; files in {directory}", highlight=False)
+    console.print(
+        f"{terminals:,} terminals, {atms:,} machines, {seconds:g} s, seed {seed}; files in {directory}", highlight=False
+    )
     try:
         if console.is_terminal:
             with Live(screen, console=console, refresh_per_second=4):
-                result = play(directory, terminals, seconds, seed, tuple(kill_at), screen.tell)
+                result = play(directory, terminals, seconds, seed, tuple(kill_at), screen.tell, atms)
         else:
-            result = play(directory, terminals, seconds, seed, tuple(kill_at), screen.tell)
+            result = play(directory, terminals, seconds, seed, tuple(kill_at), screen.tell, atms)
     except DemoFailed as error:
         Console(stderr=True, highlight=False).print(f"shoudan: {error}", style="red", markup=False)
         raise typer.Exit(COULD_NOT_RUN) from None

@@ -8,16 +8,19 @@ import asyncio
 import json
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from scenarios.machines import Machines
 from switch.app.serve import run_loop
 from switch.issuer.portfolio import STANDARD_ISSUERS, Card, Portfolio
 from switch.wire.profile import PosProfile, load_profile
 from terminals.device import pos
+from terminals.device.atm import AtmMemory
+from terminals.device.cashbook import export_cash
 from terminals.device.dialogue import Line
 from terminals.device.memory import Memory, Totals, export
 from terminals.drive.aio import Session
@@ -25,11 +28,16 @@ from terminals.figures import Figures
 from terminals.fleet import memory_of
 from terminals.own import own_terminals, read_transport_keys
 from terminals.slips import SlipBook
-from terminals.trade import Habits, Trade
+from terminals.trade import WHOLE_MIX, Habits, Trade
+
+T = TypeVar("T")
 
 
 class Plan(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What a day is: who, how long, how much, and when the fleet settles (all in seconds from the start)."""
+    """What a day is: who, how long, how much, and when the fleet settles (all in seconds from the start).
+
+    `machine_rate` is customers a second at all machines together, `planted` what is made to go wrong there.
+    """
 
     directory: str
     port: int
@@ -43,6 +51,8 @@ class Plan(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     power_off_share: float = 0.003
     wrong_pin_share: float = 0.01
     miscount_share: float = 0.01
+    machine_rate: float = 0.0
+    planted: dict[str, int] = {}
     rest_s: float = 90.0
 
 
@@ -85,22 +95,28 @@ class Day:
         profile = load_profile(directory / "profile-pos.toml")
         if not isinstance(profile, PosProfile):
             raise TypeError("a terminals' profile is needed")
+        line, figures = Line(profile), Figures(asyncio.get_running_loop().time)
+        people = People(Portfolio(plan.seed, STANDARD_ISSUERS, plan.cards_per_issuer))
         self.trade = Trade(
-            Line(profile),
-            People(Portfolio(plan.seed, STANDARD_ISSUERS, plan.cards_per_issuer)),
-            Figures(asyncio.get_running_loop().time),
+            line,
+            people,
+            figures,
             self._draw,
+            WHOLE_MIX,
             habits=Habits(wrong_pin=plan.wrong_pin_share, power_off=plan.power_off_share),
             seen=self._slips.keep,
+        )
+        self.machines = Machines(
+            line, people, figures, self._draw, Habits(wrong_pin=plan.wrong_pin_share), lambda memory, outcome: None
         )
         keys = read_transport_keys(directory / "transport-keys.csv")
         for terminal in own_terminals(directory / "terminals.csv", keys, profile.suites):
             self._install(memory_of(terminal))
 
     def _install(self, memory: Memory) -> None:
-        if self._draw.random() < self.plan.miscount_share:
+        trade = self.machines if isinstance(memory, AtmMemory) else self.trade
+        if trade is self.trade and self._draw.random() < self.plan.miscount_share:
             memory = Miscounting(memory.tid, memory.mid, memory.mcc, memory.merchant_name, memory.pinpad)
-        trade = self.trade
         trade.install(memory, Session(trade.line, "127.0.0.1", self.plan.port, observe=trade.figures.observe))
 
     async def run(self) -> int:
@@ -109,22 +125,48 @@ class Day:
         plan, trade = self.plan, self.trade
         started = trade.figures.started = loop.time()
         teller = loop.create_task(self._progress())
-        await trade.each(trade.sites, pos.sign_in)
+        await self._both(lambda one: one.each(one.sites, pos.sign_in))
         self.phase = "trading"
         settler = loop.create_task(self._settle_some(started))
-        await trade.run(started + plan.seconds, plan.rate)
+        end = started + plan.seconds
+        await asyncio.gather(
+            trade.run(end, plan.rate),
+            self.machines.run(end, plan.machine_rate),
+            self.machines.strike(
+                plan.planted, started + plan.seconds * 0.1, started + plan.seconds * 0.35, end + plan.rest_s / 3
+            ),
+        )
         await settler
         self.phase = "coming to rest"
-        at_rest = await trade.rest(loop.time() + plan.rest_s)
+        at_rest = all(await self._both(lambda one: one.rest(loop.time() + plan.rest_s)))
         teller.cancel()
         self.phase = "at rest" if at_rest else "not at rest"
-        directory = Path(plan.directory)
-        export((site.memory for site in trade.sites), directory / "terminals.db")
-        (directory / "fleet.json").write_text(json.dumps(trade.result(), ensure_ascii=False))
-        (directory / "slips.txt").write_text(self._slips.text(), encoding="utf-8")
+        self._write()
         self._tell(self.status())
-        trade.close()
+        for one in self._trades:
+            one.close()
         return 0 if at_rest and not trade.figures.faults else 1
+
+    @property
+    def _trades(self) -> tuple[Trade, ...]:
+        return (self.trade, self.machines) if self.machines.sites else (self.trade,)
+
+    async def _both(self, act: Callable[[Trade], Coroutine[Any, Any, T]]) -> list[T]:
+        """The same for the terminals of shops and for the machines."""
+        return await asyncio.gather(*(act(one) for one in self._trades))
+
+    def _write(self) -> None:
+        """Count the machines; leave the terminals' books, the figures and some slips in the day's directory."""
+        directory = Path(self.plan.directory)
+        self.machines.count()
+        export((site.memory for one in self._trades for site in one.sites), directory / "terminals.db")
+        if self.machines.sites:
+            export_cash(self.machines.memories, directory / "terminals.db")
+        result = {**self.trade.result(), "planted": dict(self.machines.struck)}
+        for name in ("stale_replies", "connects"):
+            result[name] += self.machines.result()[name]
+        (directory / "fleet.json").write_text(json.dumps(result, ensure_ascii=False))
+        (directory / "slips.txt").write_text(self._slips.text(), encoding="utf-8")
 
     async def _settle_some(self, started: float) -> None:
         """Most terminals settle before the cut-over, while others go on trading; the rest settle late."""
@@ -147,7 +189,12 @@ class Day:
 
     def status(self) -> dict[str, Any]:
         """A line of progress."""
-        return {"phase": self.phase, **self.trade.status()}
+        shops, machines = self.trade.status(), self.machines.status()
+        return {
+            "phase": self.phase,
+            **shops,
+            **{name: shops[name] + machines[name] for name in ("owing", "settled")},
+        }
 
 
 async def play(plan: Plan, tell: Callable[[dict[str, Any]], None]) -> int:

@@ -1,4 +1,4 @@
-"""The demo day: switch, network centre, core and fleet as processes, a cut-over at noon, three books at the end."""
+"""The demo day: switch, network centre, core and fleet as processes, a cut-over at noon, four books at the end."""
 
 import contextlib
 import json
@@ -19,6 +19,7 @@ import msgspec
 
 from scenarios.day import Plan
 from scenarios.ground import CARDS_PER_ISSUER, Ground, lay
+from scenarios.machines import planted_for
 from switch.app.clearing import reconcile_files
 from switch.app.control import ask_control
 from switch.clearing.reconcile import Reconciliation
@@ -26,6 +27,9 @@ from switch.engine.counterpart import wire_time
 
 RATE_PER_TERMINAL: Final = 0.17
 """Arrivals a second and terminal: a busy shop's."""
+
+RATE_PER_MACHINE: Final = 0.1
+"""Customers a second and machine."""
 
 START_S, STOP_S, DRAIN_S = 30.0, 20.0, 60.0
 
@@ -55,6 +59,12 @@ class DayResult:
         """The books agree, nothing was left open, and something happened at all."""
         return self.books.agreed and self.ledgers_balance and self.at_rest and self.fleet["authorizations"] > 0
 
+    @property
+    def cash(self) -> dict[str, Any]:
+        """The cash book of the machines, and what was planted there; empty without machines."""
+        book = self.books.cash
+        return {} if book is None else {**book.as_dict(), "planted": self.fleet["planted"]}
+
     def as_dict(self) -> dict[str, Any]:
         """The JSON that `--json` writes."""
         fleet = self.fleet
@@ -75,6 +85,8 @@ class DayResult:
             "authorizations_per_second": round(fleet["authorizations"] / self.seconds, 1),
             "seconds": round(self.seconds, 1),
             "terminals": self.ground.terminals,
+            "atms": self.ground.atms,
+            "cash": self.cash,
             "seed": self.ground.seed,
             "settlements": {
                 "balanced": self.switch["settlements"] - self.switch["settlements_unbalanced"],
@@ -170,11 +182,13 @@ def play(
     seed: int,
     kill_at: tuple[float, ...] = (),
     tell: Callable[[dict[str, Any]], None] = lambda status: None,
+    atms: int = 0,
 ) -> DayResult:
-    """Play one day and reconcile it. `kill_at`: when to kill -9 the switch and start it again (seconds)."""
+    """Play one day and reconcile it. `kill_at`: when to kill -9 the switch and start it again (seconds); `atms`: how
+    many machines there are beside the terminals."""
     today, tomorrow = next_day(time.time())
     with fresh_directory(directory):
-        ground = lay(directory, seed, terminals, today)
+        ground = lay(directory, seed, terminals, today, atms)
     processes = Processes(ground)
     started = time.monotonic()
     try:
@@ -211,7 +225,8 @@ def _play(
     plan = Plan(
         directory=str(ground.directory), port=ground.switch_port, seed=ground.seed,
         cards_per_issuer=CARDS_PER_ISSUER, seconds=seconds, rate=ground.terminals * RATE_PER_TERMINAL,
-        settle_from=seconds * 0.38, settle_to=seconds * 0.52,
+        settle_from=seconds * 0.38, settle_to=seconds * 0.52, machine_rate=ground.atms * RATE_PER_MACHINE,
+        planted=planted_for(ground.atms),
     )  # fmt: skip
     plan_file = ground.directory / "plan.json"
     plan_file.write_bytes(msgspec.json.encode(plan))

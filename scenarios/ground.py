@@ -18,7 +18,7 @@ from switch.engine.office import HASH, STORE
 from switch.issuer.host import PAN_HASH_KEY, PIN_REFERENCE_KEY
 from switch.issuer.portfolio import STANDARD_ISSUERS
 from switch.wire.roster import TRANSPORT_KEY, TerminalRow, write_terminals
-from terminals.fleet import Terminal, mint
+from terminals.fleet import Terminal, mint, mint_machines
 from terminals.own import TransportKey, wrap
 
 NETWORK_ID, CORE_ID = "00010000", "04384531"
@@ -56,6 +56,7 @@ class Ground:
     switch_port: int
     centre_port: int
     core_port: int
+    atms: int = 0
 
     @property
     def journal(self) -> Path:
@@ -94,13 +95,14 @@ def free_ports(count: int) -> list[int]:
             one.close()
 
 
-def lay(directory: Path, seed: int, terminals: int, settlement_date: str) -> Ground:
-    """Write everything a day needs into `directory`."""
+def lay(directory: Path, seed: int, terminals: int, settlement_date: str, atms: int = 0) -> Ground:
+    """Write everything a day needs into `directory`: for so many terminals of shops, and machines."""
     directory.mkdir(parents=True, exist_ok=True)
-    ground = Ground(directory, seed, terminals, *free_ports(3))
+    switch_port, centre_port, core_port = free_ports(3)
+    ground = Ground(directory, seed, terminals, switch_port, centre_port, core_port, atms)
     for name, text in _PROFILES.items():
         (directory / f"profile-{name}").write_text(text)
-    fleet = mint(seed, terminals)
+    fleet = mint(seed, terminals) + mint_machines(seed, atms)
     _write_terminals(ground, fleet)
     _switch_keys(ground)
     for name, line in (("centre", "cups"), ("core", "core")):

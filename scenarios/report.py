@@ -24,6 +24,14 @@ FAULTS = {
 }
 """What is done to a day on purpose, by the name of its counter."""
 
+PLANTED = {
+    "nothing": "withdrawals that dispensed nothing 未出钞",
+    "partly": "withdrawals that dispensed a part 部分出钞",
+    "unknown": "withdrawals of which nobody knew 出钞不明",
+    "unheard": "deposits without an answer 存款无应答",
+}
+"""What was planted at the machines."""
+
 WIDTH, HEIGHT, LEFT, BOTTOM = 860, 220, 56, 24
 
 
@@ -138,6 +146,7 @@ def write_report(result: "DayResult", path: Path) -> Path:
             {**codes, "silence": "-- no answer 无应答"},
         ),
         faults=FAULTS,
+        planted=PLANTED,
         slips=_slips(result),
         by_transaction=bars(data["by_transaction"], {name: f"{row.en} {row.zh}" for name, row in BY_NAME.items()}),
         width=WIDTH,

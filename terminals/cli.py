@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import ssl
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -13,11 +14,12 @@ from rich.live import Live
 
 from switch.wire.errors import WireError
 from switch.wire.profile import PosProfile, load_profile
+from switch.wire.tls import client_context
 from switch.wire.transactions import BY_NAME
 from terminals.own import ENVIRONMENT, TransportKey, own_cards, own_terminals, parse_transport_keys, read_transport_keys
 from terminals.run import BOOK, OWN_HABITS, NobodySignedIn, Order, Run
 from terminals.screen import Screen, summary
-from terminals.trade import MIX, Habits
+from terminals.trade import MIX, WITHOUT_MONEY, Habits
 
 DONE, LEFT_OPEN, BAD_USAGE, UNREACHABLE = 0, 1, 2, 3
 RATE_PER_TERMINAL: Final = 0.17
@@ -40,6 +42,12 @@ Amount = Annotated[str, typer.Option(metavar="MIN-MAX", help="Purchases in yuan;
 OneConnection = Annotated[
     bool, typer.Option("--one-connection-per-transaction", help="Connect anew for each dialogue (短连接).")
 ]
+TlsCa = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Speak TLS; believe hosts under this authority (PEM).")
+]
+TlsCert = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="With --tls-ca: the terminals' certificate and key (PEM).")
+]
 Settle = Annotated[bool, typer.Option(help="Settle every batch at the end.")]
 Rest = Annotated[float, typer.Option(min=0.0, help="Seconds for reversals and settlements at the end.")]
 Seed = Annotated[int | None, typer.Option(help="The same seed, the same customers.")]
@@ -61,7 +69,7 @@ def address(text: str) -> tuple[str, int]:
 
 def read_mix(text: str) -> dict[str, int]:
     """ "sale=60,balance=10" as shares by kind. Raises BadOrder."""
-    known = {*BY_NAME, "echo"}
+    known = {*BY_NAME, *WITHOUT_MONEY}
     mix: dict[str, int] = {}
     for part in text.split(","):
         kind, _, share = (word.strip() for word in part.partition("="))
@@ -105,6 +113,15 @@ def pos_profile(name: str) -> PosProfile:
     return profile
 
 
+def tls_of(ca: Path | None, cert: Path | None) -> ssl.SSLContext | None:
+    """The context of the terminals' connections, None without TLS. Raises BadOrder, TlsError."""
+    if ca is None:
+        if cert is not None:
+            raise BadOrder("--tls-cert: --tls-ca is needed too, to know whom to believe")
+        return None
+    return client_context(ca, cert)
+
+
 def run_directory(path: Path | None) -> None:
     """Make the directory of a run; one that holds an earlier run's book is left alone. Raises BadOrder."""
     if path is None:
@@ -129,6 +146,8 @@ def fleet(
     mix: Mix = MIX_AS_GIVEN,
     amount: Amount = "",
     one_connection: OneConnection = False,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
     settle: Settle = True,
     rest: Rest = 90.0,
     seed: Seed = None,
@@ -152,6 +171,7 @@ def fleet(
             host=there, port=port, profile=spoken, terminals=own, cards=own_cards(cards, pin_file),
             mix=read_mix(mix), rate=rate or len(own) * RATE_PER_TERMINAL, seconds=seconds, kept=not one_connection,
             settle=settle, rest_s=rest, habits=read_amounts(amount) if amount else OWN_HABITS, seed=seed,
+            tls=tls_of(tls_ca, tls_cert),
         )  # fmt: skip
         run_directory(out)
         told = f"{len(own):,} terminals, {len(order.cards):,} cards, {order.rate:g} customers/s for {seconds:g} s"

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from switch.crypto.block import adjust_parity
+from terminals.device.atm import AtmMemory
+from terminals.device.cash import Cassette, Vault
 from terminals.device.memory import Memory
 from terminals.device.pinpad import PinPad
 
@@ -37,6 +39,12 @@ _MODELS: Final = (
 
 _DIRECT_SHARE: Final = 3
 """Of 16 terminals, those of the network's own merchants (直联); the others are their bank's (间联)."""
+
+MACHINE_MCC: Final = "6011"
+"""Cash dispensed by a machine."""
+_CASSETTES: Final = {"ATM": ((10_000, False), (10_000, False), (5_000, False)),
+                     "CRS": ((10_000, True), (10_000, True), (5_000, True), (2_000, False))}  # fmt: skip
+"""By model, a cash dispenser or a recycler: denomination (minor units) of each cassette, and whether it recycles."""
 
 _NAMES_FIRST: Final = "和福祥顺兴泰永恒瑞隆"
 _NAMES_SECOND: Final = "记源盛安丰华来康达美"
@@ -93,6 +101,27 @@ def mint(seed: int, count: int, sm4_share: float = 1 / 3) -> list[Terminal]:
     return fleet
 
 
+def mint_machines(seed: int, count: int, sm4_share: float = 1 / 3) -> list[Terminal]:
+    """`count` machines of one bank, every second a recycler, `sm4_share` of them on SM4; numbers of their own.
+
+    Raises ValueError for a negative count or more than 9,999 of them.
+    """
+    if not 0 <= count <= _SERIAL_MAX:
+        raise ValueError(f"a bank has up to {_SERIAL_MAX} machines here")
+    key = hashlib.sha256(b"shoudan machines %d" % seed).digest()
+    fleet: list[Terminal] = []
+    for n in range(count):
+        drawn = hmac.digest(key, b"tmk %d" % n, "sha256")
+        suite = "sm4" if int((n + 1) * sm4_share + 1e-9) > int(n * sm4_share + 1e-9) else "3des"
+        tmk = adjust_parity(drawn[:16]) if suite == "3des" else drawn[:16]
+        city, district = _DISTRICTS[drawn[16] % len(_DISTRICTS)]
+        mid = f"{ACQUIRER}{city}{MACHINE_MCC}{n + 1:04d}"
+        model = ("ATM", "CRS")[n % 2]
+        place = f"{district}自助银行"
+        fleet.append(Terminal(f"{60_000_001 + n}", mid, MACHINE_MCC, place, suite, district, tmk, model))
+    return fleet
+
+
 def _merchant(stuff: bytes, serials: dict[tuple[str, str], int]) -> tuple[str, str, str, str]:
     mcc, trade = _trade(stuff[0] % 100)
     city, district = _DISTRICTS[stuff[1] % len(_DISTRICTS)]
@@ -120,6 +149,9 @@ def _model(share: int) -> tuple[str, tuple[str, ...]]:
 
 
 def memory_of(terminal: Terminal) -> Memory:
-    """A terminal out of the box: its master key in the PIN pad, nothing in its books."""
+    """A terminal out of the box: its master key in the PIN pad, nothing in its books, a machine's cassettes empty."""
     pinpad = PinPad(terminal.suite, terminal.tmk)
+    if terminal.model in _CASSETTES:
+        vault = Vault([Cassette(minor, recycles=recycles) for minor, recycles in _CASSETTES[terminal.model]])
+        return AtmMemory(terminal.tid, terminal.mid, terminal.mcc, terminal.merchant_name, pinpad, vault)
     return Memory(terminal.tid, terminal.mid, terminal.mcc, terminal.merchant_name, pinpad)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import signal
+import ssl
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ class Order:
     rest_s: float = 90.0
     habits: Habits = OWN_HABITS
     seed: int | None = None
+    tls: ssl.SSLContext | None = None
 
 
 class Cards:
@@ -83,7 +85,8 @@ class Run:
             memory = memory_of(terminal)
             # The batch may still be open from an earlier run: its numbers must not come again.
             memory.stan = draw.randrange(FIRST_STAN_MAX)
-            self.trade.install(memory, Session(line, order.host, order.port, kept=order.kept, observe=figures.observe))
+            session = Session(line, order.host, order.port, kept=order.kept, observe=figures.observe, tls=order.tls)
+            self.trade.install(memory, session)
 
     async def play(self) -> dict[str, Any]:
         """Play the run and give its result. Raises NobodySignedIn."""

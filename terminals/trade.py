@@ -1,36 +1,54 @@
 """A fleet at work: who comes to which terminal with which card, what they want, and how the day is brought to an end.
 
 Customers arrive on their own schedule (a Poisson process), whether or not earlier ones have been served: a slow host is
-not spared. What they want follows a mix; a void, refund or completion takes an earlier item of the terminal's own book,
-and becomes that earlier transaction where there is none.
+not spared. What they want follows a mix; a void, refund or completion takes an earlier item of the terminal's own book.
+Where there is none, that earlier transaction comes first, and the customer comes back for the rest.
 """
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from switch.crypto.errors import CryptoError
 from switch.wire.errors import WireError
-from switch.wire.transactions import BY_NAME
+from switch.wire.transactions import BY_NAME, Transaction
 from terminals.device import pos
 from terminals.device.dialogue import Line, Outcome
 from terminals.device.memory import Item, Memory
 from terminals.drive.aio import Session
 from terminals.figures import Figures
 from terminals.flow import Ask, Flow, PowerOff
+from terminals.goods import extras
 
 MIX: Final[Mapping[str, int]] = {
     "sale": 48, "balance": 10, "preauth": 14, "completion": 9, "sale_void": 6, "refund": 5, "preauth_void": 3,
     "completion_void": 3, "echo": 2,
 }  # fmt: skip
-"""What people come for, in 100."""
+"""What people come for at a shop's terminal, in 100."""
 
-PREREQUISITE: Final[Mapping[str, str]] = {
-    "completion": "preauth", "preauth_void": "preauth", "sale_void": "sale", "refund": "sale",
-    "completion_void": "completion",
+WHOLE_MIX: Final[Mapping[str, int]] = {
+    "sale": 400, "balance": 80, "preauth": 60, "completion": 50, "sale_void": 40, "refund": 40, "preauth_void": 20,
+    "completion_void": 20, "echo": 4, "parameters": 3, "status": 3,
+    "additional_preauth": 15, "completion_notice": 15, "offline_sale": 15, "adjust": 12, "tip": 15,
+    "moto_sale": 15, "moto_sale_void": 10, "moto_preauth": 10, "moto_preauth_void": 10, "moto_completion": 10,
+    "moto_completion_void": 10, "instalment_sale": 12, "instalment_sale_void": 10, "points_sale": 12,
+    "points_sale_void": 10, "points_balance": 12, "reservation_sale": 12, "reservation_sale_void": 10,
+    "account_load": 12, "cash_load_verify": 10, "cash_load": 10, "cash_load_confirm": 10, "transfer": 11,
+    "assisted_withdrawal": 12,
 }  # fmt: skip
-"""The earlier transaction that a kind needs."""
+"""Every row of the POS matrix, in 1,000."""
+
+WITHOUT_MONEY: Final[Mapping[str, Callable[[Memory, Line], Flow[Outcome]]]] = {
+    "echo": pos.echo, "parameters": pos.parameters, "status": pos.status,
+}  # fmt: skip
+"""What a mix may hold besides the rows of the matrix."""
+
+ASSISTED_MAX_MINOR: Final = 30_000
+"""What people let a merchant pay out to them at a time."""
+
+_VISITS_MAX: Final = 5
 
 AT_ONCE: Final = 64
 """Dialogues side by side where a whole fleet does the same: signing in, settling."""
@@ -66,15 +84,20 @@ SHOP: Final = Habits()
 
 
 class Site:
-    """One terminal in the field: its memory, its way to the host, and whether somebody is using it."""
+    """One terminal in the field: its memory, its way to the host, and whether somebody is using it.
 
-    __slots__ = ("busy", "memory", "session", "settled")
+    `wish` is the kind that somebody will come back for, after so many `visits`.
+    """
+
+    __slots__ = ("busy", "memory", "session", "settled", "visits", "wish")
 
     def __init__(self, memory: Memory, session: Session) -> None:
         self.memory = memory
         self.session = session
         self.busy = False
         self.settled = False
+        self.wish = ""
+        self.visits = 0
 
     @property
     def owes(self) -> bool:
@@ -106,6 +129,7 @@ class Trade:
         self._seen = seen
         self._tasks: set[asyncio.Task[Outcome | None]] = set()
         self._stopped = False
+        self._returning: deque[Site] = deque()
 
     def install(self, memory: Memory, session: Session) -> None:
         """Put a terminal into the field."""
@@ -173,7 +197,7 @@ class Trade:
         """`rate` customers a second until the loop's clock shows `until`; returns when the last has been served."""
         loop = asyncio.get_running_loop()
         at = loop.time()
-        while at < until and not self._stopped:
+        while rate > 0 and at < until and not self._stopped:
             at += self._draw.expovariate(rate)
             late = min(at, until) - loop.time()
             if late > 0.001:
@@ -185,6 +209,11 @@ class Trade:
             await asyncio.wait(set(self._tasks), timeout=1.0)
 
     def _free_site(self) -> Site | None:
+        if self._returning and self._draw.random() < 0.5:
+            site = self._returning.popleft()
+            if not site.busy:
+                return site
+            self._returning.append(site)
         for _ in range(_TRIES):
             site = self._draw.choice(self.sites)
             if not site.busy:
@@ -193,33 +222,49 @@ class Trade:
 
     def _customer(self, site: Site) -> Flow[Outcome]:
         draw, habits, memory = self._draw, self._habits, site.memory
-        kind = draw.choice(self._kinds)
-        if kind == "echo":
-            return pos.echo(memory, self.line)
-        original: Item | None = None
-        while kind in PREREQUISITE:
-            candidates = memory.undoable(PREREQUISITE[kind])[-_CHOICES:]
+        wanted = site.wish or draw.choice(self._kinds)
+        if wanted in WITHOUT_MONEY:
+            return WITHOUT_MONEY[wanted](memory, self.line)
+        row, original = BY_NAME[wanted], None
+        while row.original:
+            candidates = memory.open_to(row)[-_CHOICES:]
             if candidates:
                 original = draw.choice(candidates)
                 break
-            kind = PREREQUISITE[kind]
+            row = BY_NAME[row.of[0]]
+        self._remember(site, wanted if row.name != wanted else "")
         card = self._purse.pick(draw) if original is None else self._purse.find(original.pan)
-        amount = self._amount(kind, original) if BY_NAME[kind].amount else 0
+        amount = self._amount(row, original) if row.amount else 0
         entry = pos.KEYED if draw.random() < habits.keyed else pos.SWIPED
-        pin = draw.random() < habits.with_pin
-        return pos.transact(memory, self.line, kind, card, amount, original, entry=entry, pin=pin)
+        pin = row.assisted or draw.random() < habits.with_pin
+        more = extras(row, self._purse.pick(draw).pan)
+        return pos.transact(memory, self.line, row.name, card, amount, original, entry=entry, pin=pin, **more)
 
-    def _amount(self, kind: str, original: Item | None) -> int:
+    def _remember(self, site: Site, wish: str) -> None:
+        """Whether somebody comes back to this terminal; in the end they give up."""
+        site.visits = site.visits + 1 if wish else 0
+        site.wish = wish if site.visits < _VISITS_MAX else ""
+        if site.wish:
+            self._returning.append(site)
+
+    def _amount(self, row: Transaction, original: Item | None) -> int:
+        draw = self._draw
         if original is None:
             least, most = self._habits.amounts
+            if row.assisted:
+                most = max(least, min(most, ASSISTED_MAX_MINOR))
             if not self._habits.typical:
-                return self._draw.randint(least, most)
-            return max(least, min(most, int(self._draw.lognormvariate(9.2, 0.9))))
-        if kind == "refund":
-            return max(1, original.amount_minor // self._draw.choice((1, 2, 4)))
-        if kind == "completion":
-            return max(1, original.amount_minor * self._draw.choice((80, 100, 100, 115)) // 100)
-        return original.amount_minor
+                return draw.randint(least, most)
+            return max(least, min(most, int(draw.lognormvariate(9.2, 0.9))))
+        match row.effect:
+            case "credit":
+                return max(1, original.amount_minor // draw.choice((1, 2, 4)))
+            case "capture":
+                return max(1, original.total_minor * draw.choice((80, 100, 100, 115)) // 100)
+            case "hold_more" | "debit":
+                return max(1, original.amount_minor // draw.choice((5, 10)))
+            case _:
+                return original.total_minor
 
     async def rest(self, until: float) -> bool:
         """Put right what is owed and settle every open batch; True when nothing is left open."""

@@ -339,7 +339,6 @@ def main() -> int:
     """Serve a configuration with defects."""
     from switch.app import serve
     from switch.app.compose import build_engine
-    from switch.app.config import SwitchConfig, read_config
 
     path, names = Path(sys.argv[1]), sys.argv[2:]
 
@@ -348,7 +347,7 @@ def main() -> int:
         return (plant(engine, *names), *rest)
 
     serve.build_engine = build  # type: ignore[assignment]
-    return serve.run_loop(serve.serve_switch(read_config(path, SwitchConfig), path.resolve().parent))
+    return serve.run_loop(serve.serve_switch(path.resolve()))
 
 
 if __name__ == "__main__":

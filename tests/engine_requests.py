@@ -12,6 +12,7 @@ from switch.wire.transactions import BY_NAME
 from terminals.device import pos
 from terminals.device.dialogue import KEYED, plain, request_fields, reversal_fields, sealed
 from terminals.device.memory import Item, Memory, Original
+from terminals.goods import VOICE_CODE, extras
 
 CODEC = codec_of(POS)
 
@@ -30,19 +31,22 @@ def item(house: House, memory: Memory, kind: str, amount: int = 1000, issuer: in
     row, card = BY_NAME[kind], house.card(issuer)
     original = Original(memory.batch, "000777", "1028", "301000000777", "000777") if row.original else None
     stan = stan or memory.next_stan()
-    return Item(kind, memory.batch, stan, amount, KEYED + "2", card.pan, card.expiry, original)
+    made = Item(kind, memory.batch, stan, amount, (row.entry or KEYED) + "2", card.pan, card.expiry, original)
+    made.auth_code = VOICE_CODE if row.voice else ""
+    return made
 
 
 def fields_of(house: House, memory: Memory, one: Item) -> dict[int, Any]:
     """All fields of a request, DE64 as a place to put the MAC."""
-    fields = request_fields(memory, house.line, one)
+    detail = extras(one.row, house.card(0, 2).pan).get("detail", b"")
+    fields = request_fields(memory, house.line, one, detail=detail)
     if 37 in one.row.mandatory and one.original is not None:
         fields[37] = one.original.rrn
     return {**fields, 64: bytes(8)}
 
 
 def reversal_of(house: House, memory: Memory, one: Item, reason: str = "98") -> dict[int, Any]:
-    return {**reversal_fields(memory, one, reason), 64: bytes(8)}
+    return {**reversal_fields(memory, house.line, one, reason), 64: bytes(8)}
 
 
 def seal(house: House, memory: Memory, mti: str, fields: dict[int, Any]) -> bytes:

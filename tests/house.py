@@ -30,7 +30,7 @@ from switch.wire.profile import NetworkProfile, PosProfile, load_profile
 from terminals.device.dialogue import Line
 from terminals.device.memory import Memory, terminals_rows
 from terminals.drive.instant import run
-from terminals.fleet import memory_of, mint
+from terminals.fleet import memory_of, mint, mint_machines
 from terminals.flow import Ask, Flow
 
 SEED = 20130501
@@ -44,6 +44,19 @@ Meddler: TypeAlias = Callable[[str, Send], Send | None]
 """Who sends ("switch", "cups", "core") and what: to what is carried instead, None for nothing."""
 
 
+def network(name: str) -> NetworkProfile:
+    """A shipped network profile."""
+    profile = load_profile(name)
+    assert isinstance(profile, NetworkProfile)
+    return profile
+
+
+def standard_lines() -> dict[str, tuple[NetworkProfile, tuple[int, ...]]]:
+    """The network with the foreign issuers behind it, and the own bank's core."""
+    foreign = tuple(n for n, issuer in enumerate(STANDARD_ISSUERS) if not issuer.own)
+    return {"cups": (network("cups"), foreign), "core": (network("core"), (0,))}
+
+
 class House:
     """`rules` are the centre's and the core's operator rules.
 
@@ -52,18 +65,27 @@ class House:
     `last_words`; it is `dead` until `restart_switch`.
     """
 
-    def __init__(self, terminals: int = 6, rules: list[dict[str, Any]] | None = None, seed: int = SEED) -> None:
+    def __init__(
+        self,
+        terminals: int = 6,
+        rules: list[dict[str, Any]] | None = None,
+        seed: int = SEED,
+        behind: dict[str, tuple[NetworkProfile, tuple[int, ...]]] | None = None,
+        machines: int = 0,
+        pos: PosProfile | None = None,
+    ) -> None:
+        self.behind = behind or standard_lines()
         self.random = random.Random(seed)
         self.entropy: Callable[[int], bytes] = self.random.randbytes
-        self.pos = load_profile("unionpay-pos")
+        self.pos = pos or load_profile("unionpay-pos")
         assert isinstance(self.pos, PosProfile)
         self.line = Line(self.pos)
-        self.fleet = mint(seed, terminals)
+        self.fleet = mint(seed, terminals) + mint_machines(seed, machines)
         self.memories: list[Memory] = [memory_of(terminal) for terminal in self.fleet]
         self.portfolio = Portfolio(seed, STANDARD_ISSUERS, 1000)
         self.mono, self.wall = 1000.0, NOON
         self.rows: list[tuple[str, tuple[Any, ...]]] = []
-        self.ledgers: dict[str, list[tuple[Any, ...]]] = {"cups": [], "core": []}
+        self.ledgers: dict[str, list[tuple[Any, ...]]] = {name: [] for name in self.behind}
         self.closed: list[tuple[Link, str]] = []
         self.meddle: Meddler = lambda name, send: send
         self.effects: list[tuple[str, Effect]] = []
@@ -72,7 +94,7 @@ class House:
         self.dead = False
         self._generation = 0
         self._replies: deque[tuple[Link, bytes]] = deque()
-        self.centres = {name: self._centre(name, rules or []) for name in ("cups", "core")}
+        self.centres = {name: self._centre(name, rules or []) for name in self.behind}
         self.lines: dict[str, tuple[Link, Link]] = {}
         self.engine = self._engine()
         self.connect()
@@ -81,13 +103,11 @@ class House:
 
     def _centre(self, name: str, rules: list[dict[str, Any]]) -> Centre:
         hsm = Hsm(LMK, self.entropy)
-        profile = load_profile(name)
-        assert isinstance(profile, NetworkProfile)
+        profile, issuers = self.behind[name]
         hsm.generate(PAN_HASH_KEY, "hash", "aes", 32)
         hsm.generate(PIN_REFERENCE_KEY, "pvk", "aes", 32)
         hsm.import_clear(f"zmk/{name}", "zmk", profile.keys.suite, ZMK)
-        own = name == "core"
-        banks = [Bank(self.portfolio, n, hsm) for n, issuer in enumerate(STANDARD_ISSUERS) if issuer.own == own]
+        banks = [Bank(self.portfolio, n, hsm) for n in issuers]
         return Centre(
             name, profile, profile.header.destination, banks, hsm, rules=read_rules(rules), settlement_date=DAY
         )
@@ -100,14 +120,14 @@ class House:
 
     def _engine_on(self, hsm: Hsm) -> Engine:
         counterparts = {}
-        for name in ("cups", "core"):
-            profile = load_profile(name)
-            assert isinstance(profile, NetworkProfile)
+        for name, (profile, _) in self.behind.items():
             hsm.import_clear(f"zmk/{name}", "zmk", profile.keys.suite, ZMK)
             counterparts[name] = Counterpart(name, profile, hsm, own=name == "core")
         for terminal in self.fleet:
             hsm.import_clear(f"tmk/{terminal.tid}", "tmk", terminal.suite, terminal.tmk)
-        bins = {prefix: "core" if issuer.own else "cups" for issuer in STANDARD_ISSUERS for prefix in issuer.bins}
+        bins = {
+            bin_: name for name, (_, them) in self.behind.items() for n in them for bin_ in STANDARD_ISSUERS[n].bins
+        }
         terminals = [Terminal(t.tid, t.mid, t.mcc, t.merchant_name, t.suite) for t in self.fleet]
         assert isinstance(self.pos, PosProfile)
         return Engine(terminals, hsm, counterparts, Routes(bins, "cups"), self.pos, "04384530")
@@ -118,7 +138,7 @@ class House:
 
     def connect(self, *names: str) -> None:
         """Bring up the lines between switch and counterparts."""
-        for name in names or ("cups", "core"):
+        for name in names or self.behind:
             ours, theirs = self.link(name), self.link(name)
             self.lines[name] = (ours, theirs)
             self._do(name, lambda machine, now, out, link=theirs: machine.link_up(link, now, out))
@@ -238,7 +258,7 @@ class House:
             move = min(step, end - self.mono)
             self.mono += move
             self.wall += move
-            for name in ("switch", "cups", "core"):
+            for name in ("switch", *self.behind):
                 self._do(name, lambda machine, now, out: machine.tick(now, out))
 
     # convenience

@@ -2,9 +2,11 @@
 
 import base64
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,12 @@ SEED = 7
 
 @pytest.fixture(scope="module")
 def day(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
-    """One day of 60 terminals in which the switch is killed; its directory, its JSON and what it printed."""
+    """One day of 60 terminals and 6 machines, the switch killed in it; its directory, its JSON and what it printed."""
     directory = tmp_path_factory.mktemp("demo") / "day"
     run = subprocess.run(
         [
-            sys.executable, "-m", "switch.app.cli", "demo", "--terminals", "60", "--seconds", "10", "--seed", str(SEED),
-            "--dir", str(directory), "--kill-at", "4", "--json", "-",
+            sys.executable, "-m", "switch.app.cli", "demo", "--terminals", "60", "--atms", "6", "--seconds", "14",
+            "--seed", str(SEED), "--dir", str(directory), "--kill-at", "3", "--json", "-",
         ],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
@@ -47,10 +49,9 @@ def test_the_books_agree_after_the_switch_was_killed(day: tuple[Path, dict[str, 
 
 def test_both_settlement_days_hold_transactions(day: tuple[Path, dict[str, Any], str]) -> None:
     directory, _, _ = day
-    rows = sqlite3.connect(directory / "switch.db").execute(
-        "SELECT DISTINCT settlement_date FROM journal WHERE state = 'answered' AND response_code = '00'"
-    )
-    assert len(rows.fetchall()) == 2
+    dates = "SELECT DISTINCT settlement_date FROM journal WHERE state = 'answered' AND response_code = '00'"
+    with closing(sqlite3.connect(directory / "switch.db")) as journal:
+        assert len(journal.execute(dates).fetchall()) == 2
 
 
 def test_reconcile_by_hand_says_the_same(day: tuple[Path, dict[str, Any], str]) -> None:
@@ -63,18 +64,56 @@ def test_reconcile_by_hand_says_the_same(day: tuple[Path, dict[str, Any], str]) 
     run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert run.returncode == 0
     assert json.loads(run.stdout)["agreed"] is True
-    journal = sqlite3.connect(directory / "switch.db")
-    rrn, amount = journal.execute(
-        "SELECT rrn, amount FROM journal WHERE kind = 'sale' AND state = 'answered' AND response_code = '00'"
-    ).fetchone()
-    journal.execute("UPDATE journal SET amount = amount + 1 WHERE rrn = ? AND state = 'answered'", (rrn,))
-    journal.commit()
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    journal.execute("UPDATE journal SET amount = ? WHERE rrn = ? AND state = 'answered'", (amount, rrn))
-    journal.commit()
+    with closing(sqlite3.connect(directory / "switch.db")) as journal:
+        [rrn] = journal.execute(
+            "SELECT rrn FROM journal WHERE kind = 'sale' AND state = 'answered' AND response_code = '00'"
+        ).fetchone()
+        change = "UPDATE journal SET amount = amount + ? WHERE rrn = ? AND state = 'answered'"
+        journal.execute(change, (1, rrn))
+        journal.commit()
+        run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        journal.execute(change, (-1, rrn))
+        journal.commit()
     assert run.returncode == 1
     breaks = json.loads(run.stdout)["breaks"]
     assert {item["rrn"] for item in breaks} == {rrn}
+
+
+def test_the_cash_of_the_machines_agrees(day: tuple[Path, dict[str, Any], str]) -> None:
+    _, data, printed = day
+    cash = data["cash"]
+    assert data["atms"] == cash["machines"] == 6
+    assert cash["difference_minor"] == 0
+    assert cash["planted"] == {"nothing": 1, "partly": 1, "unknown": 1, "unheard": 1}
+    assert cash["reversals"] == 1
+    assert cash["error_records_by_cause"] == {"partly dispensed": 1, "unknown": 1}
+    assert cash["confirmations"] >= 1
+    moved = sum(cash[f"{name}_minor"] for name in ("dispensed", "retracted", "rejected", "counted"))
+    assert cash["loaded_minor"] + cash["deposited_minor"] == moved
+    assert "Cash 现金账" in printed
+
+
+def test_a_changed_cash_row_is_named(day: tuple[Path, dict[str, Any], str], tmp_path: Path) -> None:
+    directory, _, _ = day
+    book = tmp_path / "terminals.db"
+    shutil.copy(directory / "terminals.db", book)
+    first = "SELECT mid, tid, stan, number FROM cash WHERE event = 'dispensed' LIMIT 1"
+    with closing(sqlite3.connect(book)) as changed:
+        mid, tid, stan, number = changed.execute(first).fetchone()
+        changed.execute("UPDATE cash SET notes = notes + 1 WHERE number = ?", (number,))
+        changed.commit()
+    command = [
+        sys.executable, "-m", "switch.app.cli", "clearing", "reconcile", "--journal", str(directory / "switch.db"),
+        "--ledger", str(directory / "centre.db"), "--ledger", str(directory / "core.db"),
+        "--terminals", str(book), "--json", "-",
+    ]  # fmt: skip
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 1
+    result = json.loads(run.stdout)
+    assert {item["book"] for item in result["breaks"]} == {"cash"}
+    assert all(item["key"].startswith(f"{mid}/{tid}") for item in result["breaks"])
+    assert any(item["key"].endswith(f"/{stan}") for item in result["breaks"])
+    assert result["cash"]["difference_minor"] > 0
 
 
 def needles(pan: str) -> list[bytes]:

@@ -84,7 +84,7 @@ def test_a_message_without_money_lacks_a_mandatory_field(
     fields: dict[int, Any] = {
         3: "200000", 4: "000000000100", 11: memory.next_stan(), 22: "012", 25: "00", 41: memory.tid, 42: memory.mid,
         48: write_totals(Totals(Side())) if mti == "0500" else "0000", 49: "156", 60: "00" + memory.batch + code,
-        63: b"01 ",
+        62: b"01" + b"1", 63: b"01 ",
     }  # fmt: skip
     rows = len(house.rows)
     reply = ask(house, memory, mti, without(fields, de))

@@ -10,23 +10,21 @@ from house import NOON, House
 
 from switch.crypto import pinblock
 from switch.crypto.block import cipher
+from switch.engine.outward import DETAIL_USAGES
 from switch.machine import Post, Send
 from switch.wire.codec import codec_of
 from switch.wire.dialects import NETWORK, POS
 from switch.wire.message import Message
 from switch.wire.private import read_54, read_sm_pin
 from switch.wire.private_network import read_90, read_original_amount
-from switch.wire.transactions import BY_NAME, ROWS
+from switch.wire.transactions import BY_NAME, CHAINS, ROWS
 from terminals.device import pos
 from terminals.device.dialogue import Outcome
 from terminals.device.memory import Memory
+from terminals.goods import VOICE_CODE, extras
 
 NET, POSC = codec_of(NETWORK), codec_of(POS)
 LINKS = {"core": 0, "cups": 1}
-EARLIER = {
-    "sale_void": ("sale",), "refund": ("sale",), "preauth_void": ("preauth",), "completion": ("preauth",),
-    "completion_void": ("preauth", "completion"),
-}  # fmt: skip
 
 
 class Played(NamedTuple):
@@ -44,11 +42,13 @@ class Played(NamedTuple):
 
 def perform(house: House, memory: Memory, kind: str, link: str, pin: bool = True) -> Outcome:
     card = house.card(LINKS[link], 1)
-    original = memory.items[-1] if kind in EARLIER else None
-    amount = 1200 if kind == "completion" else 400 if kind == "refund" else 1300
-    if original is not None and BY_NAME[kind].undoes:
+    row = BY_NAME[kind]
+    original = memory.items[-1] if row.original else None
+    amount = {"capture": 1200, "credit": 400}.get(row.effect, 1300) if row.amount else 0
+    if original is not None and (row.undoes or row.effect == "none"):
         amount = original.amount_minor
-    flow = pos.transact(memory, house.line, kind, card, 0 if kind == "balance" else amount, original, pin=pin)
+    more = extras(row, house.card(LINKS[link], 2).pan)
+    flow = pos.transact(memory, house.line, kind, card, amount, original, pin=pin, **more)
     outcome: Outcome = house.run(flow)
     return outcome
 
@@ -57,7 +57,7 @@ def play(kind: str, suite: str, link: str, pin: bool = True) -> Played:
     house = House()
     memory = of_suite(house, suite)
     assert house.run(pos.sign_in(memory, house.line)).approved
-    for earlier in EARLIER.get(kind, ()):
+    for earlier in CHAINS[kind]:
         assert perform(house, memory, earlier, link).approved
     house.pass_time(61)
     start = len(house.effects)
@@ -75,7 +75,8 @@ def play(kind: str, suite: str, link: str, pin: bool = True) -> Played:
     )  # fmt: skip
 
 
-ALL = [(row.name, suite, link) for row in ROWS for suite in ("3des", "sm4") for link in LINKS]
+PLAYED = [row for row in ROWS if not row.confirms]
+ALL = [(row.name, suite, link) for row in PLAYED for suite in ("3des", "sm4") for link in LINKS]
 
 
 @pytest.fixture(params=ALL, ids=["-".join(one) for one in ALL], scope="module")
@@ -91,7 +92,7 @@ def test_codes_and_keys(played: Played) -> None:
     row, fields = BY_NAME[played.outcome.kind], played.request.fields
     wall = time.gmtime(played.house.wall + 8 * 3600)
     assert played.request.mti == row.network_mti
-    assert fields[3] == {"balance": "300000", "refund": "200000"}.get(row.name, row.processing_code)
+    assert fields[3] == ("300000" if row.tells_balance else row.processing_code)
     assert fields[25] == row.condition
     assert fields[7] == time.strftime("%m%d%H%M%S", wall)
     assert fields[7] > time.strftime("%m%d%H%M%S", time.gmtime(NOON + 8 * 3600)), "the switch's own time"
@@ -113,7 +114,7 @@ def test_who_and_where(played: Played) -> None:
     assert len(fields[43].encode("gbk")) == 40
     assert fields[60][:4] == "0000"
     assert len(fields[60]) == 23
-    assert fields[60][8:10] == "03", "a POS"
+    assert fields[60][8:10] == (BY_NAME[played.outcome.kind].terminal_type or "03"), "a POS, if nothing else"
     assert fields[60][18:21] == ("004" if link_of(played) == "core" else "000"), "the MAC's algorithm"
 
 
@@ -121,9 +122,14 @@ def test_the_card(played: Played) -> None:
     fields = played.request.fields
     card = played.house.card(LINKS[link_of(played)], 1)
     assert fields[2] == card.pan
+    row = BY_NAME[played.outcome.kind]
+    assert fields[22] == (row.entry or "02") + ("1" if row.pin else "2")
+    if row.entry:
+        assert 35 not in fields, "the card was not there"
+        assert fields.get(14) == (None if row.drops_expiry else card.expiry)
+        return
     assert fields[35] == card.track2.replace("D", "=")
     assert "D" not in fields[35]
-    assert fields[22] == ("021" if BY_NAME[played.outcome.kind].pin else "022")
     assert 14 not in fields, "the stripe was read: the track holds the expiry"
 
 
@@ -150,18 +156,25 @@ def test_the_pin_under_the_line_s_key(played: Played) -> None:
 
 def test_the_original(played: Played) -> None:
     kind, fields, house = played.outcome.kind, played.request.fields, played.house
-    if kind not in EARLIER:
-        assert not fields.keys() & {38, 48, 90}
+    row = BY_NAME[kind]
+    if not row.original:
+        assert 90 not in fields
+        assert fields.get(38) == (VOICE_CODE if row.voice else None)
+        assert (48 in fields) == (row.detail in DETAIL_USAGES)
+        assert (103 in fields) == (row.detail == "transfer")
+        if 103 in fields:
+            assert fields[103] == house.card(LINKS[link_of(played)], 2).pan
         return
     earlier = [row for row in house.of("journal") if row["state"] == "answered"][-2]
     assert fields[38] == earlier["auth_code"]
-    assert (48 in fields) == (kind == "refund")
-    if kind == "refund":
+    assert (48 in fields) == (row.effect == "credit")
+    if row.effect == "credit":
         assert read_original_amount(fields[48]) == earlier["amount"] == 1300
-    assert (90 in fields) == (kind in ("sale_void", "refund", "completion_void"))
+    assert (90 in fields) == row.elements
     if 90 in fields:
         original = read_90(fields[90])
-        assert (original.mti, original.stan, original.time) == ("0200", earlier["net_stan"], earlier["net_time"])
+        first = (earlier["net_mti"], earlier["net_stan"], earlier["net_time"])
+        assert (original.mti, original.stan, original.time) == first
         assert len(fields[90]) == 42
         assert fields[90][20:] == "00004384530" * 2
 
@@ -176,7 +189,8 @@ def test_the_answer_at_the_terminal(played: Played) -> None:
     assert reply[15] == answer[15] == "1028"
     assert reply[32] == "04384530"
     assert reply.get(38) == answer.get(38)
-    assert (38 in reply) == (kind != "balance")
+    assert (38 in reply) == row.amount
+    assert not row.voice or reply[38] == VOICE_CODE
     assert reply[44] == f"{answer[100]:<11}04384530   "
     assert reply[63] == b"CUP"
     assert (reply[41], reply[42], reply[60]) == (played.memory.tid, played.memory.mid, reply[60])
@@ -187,7 +201,7 @@ def test_the_answer_at_the_terminal(played: Played) -> None:
 
 
 def test_the_balance(played: Played) -> None:
-    if played.outcome.kind != "balance":
+    if not BY_NAME[played.outcome.kind].tells_balance:
         assert 54 not in played.reply.fields
         return
     card = played.house.card(LINKS[link_of(played)], 1)
@@ -207,7 +221,7 @@ def test_nothing_leaves_before_its_row(played: Played) -> None:
     assert order.index(posts[0]) < order.index(played.sends["network"])
     assert order.index(posts[1]) < order.index(played.sends["terminal"])
     ledger = [effect for name, effect in played.effects if name != "switch" and isinstance(effect, Post)]
-    assert played.sends["switch"].after == ledger[0].number
+    assert played.sends["switch"].after == ledger[-1].number
 
 
 def test_the_books(played: Played) -> None:
@@ -216,7 +230,7 @@ def test_the_books(played: Played) -> None:
     assert (first["state"], last["state"], last["response_code"]) == ("sent", "answered", "00")
     assert first["link"] == link_of(played)
     assert first["on_us"] == (first["link"] == "core")
-    assert first["entry_mode"][:2] == "02"
+    assert first["entry_mode"][:2] == (BY_NAME[outcome.kind].entry or "02")
     assert (first["amount"], first["currency"]) == (outcome.amount_minor, "156")
     assert (last["settlement_date"], last["receiver"]) == ("1028", played.answer.fields[100])
     card = house.card(LINKS[link_of(played)], 1)

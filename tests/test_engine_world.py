@@ -10,19 +10,17 @@ from hypothesis import strategies as st
 from switch.machine import Send
 from switch.wire.codec import codec_of
 from switch.wire.dialects import NETWORK
+from switch.wire.transactions import ATM, BY_NAME, ROWS
 from terminals.device import pos
 from terminals.device.memory import Memory
 from terminals.drive.instant import run
 from terminals.flow import PowerOff
+from terminals.goods import extras
 
 NET = codec_of(NETWORK)
 TERMINALS = 3
 EXAMPLES = int(os.environ.get("SHOUDAN_WORLDS", "60"))
 MONEY = frozenset(("0100", "0110", "0200", "0210", "0220", "0230", "0420", "0430"))
-ON = {
-    "sale_void": "sale", "refund": "sale", "preauth_void": "preauth", "completion": "preauth",
-    "completion_void": "completion",
-}  # fmt: skip
 
 FATES = ("fair", "request lost", "answer lost", "answer spoilt", "answer twice", "answer held")
 
@@ -65,14 +63,15 @@ class Weather:
 def dialogue(house: House, memory: Memory, kind: str, issuer: int, amount: int, power: str, patience_s: float) -> None:
     """One dialogue, which power may leave before or after it is heard."""
     original: Any = None
-    if kind in ON:
-        candidates = memory.undoable(ON[kind])
+    row = BY_NAME[kind]
+    if row.original:
+        candidates = memory.open_to(row)
         if not candidates:
             return
         original = candidates[-1]
-        if kind not in ("refund", "completion"):
-            amount = original.amount_minor
-        elif kind == "refund":
+        if row.effect in ("undo", "none"):
+            amount = original.total_minor
+        elif row.effect == "credit":
             amount = max(1, original.amount_minor // 2)
     card = house.card(issuer) if original is None else None
 
@@ -84,13 +83,15 @@ def dialogue(house: House, memory: Memory, kind: str, issuer: int, amount: int, 
             raise PowerOff
         return reply
 
+    more = extras(row, house.card(3, 5).pan)
+    flow = pos.transact(memory, house.line, kind, card, amount if row.amount else 0, original, **more)
     try:
-        run(pos.transact(memory, house.line, kind, card, amount, original), host, lambda asked: asked.about.pin)
+        run(flow, host, lambda asked: asked.about.pin)
     except PowerOff:
         note("power off")
 
 
-KINDS = ("sale", "sale", "sale", "preauth", "balance", *ON)
+KINDS = ("sale", "sale", "preauth", *(row.name for row in ROWS if row.condition != ATM))
 step = st.one_of(
     st.tuples(
         st.just("transaction"), st.integers(0, TERMINALS - 1), st.sampled_from(KINDS), st.integers(0, 4),

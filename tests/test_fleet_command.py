@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,8 @@ def test_a_run_against_the_demos_switch(ground: Ground, tmp_path: Path) -> None:
     assert data["business_success_rate"] > 0.8
     assert sum(data["settlements"].values()) > 10
     assert data["connects"] <= 2 * 24
-    rows = sqlite3.connect(out / "terminals.db").execute("SELECT kind, state, reversal, response_code FROM terminals")
-    items = rows.fetchall()
+    with closing(sqlite3.connect(out / "terminals.db")) as book:
+        items = book.execute("SELECT kind, state, reversal, response_code FROM terminals").fetchall()
     assert len(items) == data["authorizations"]
     assert sum(state == "approved" for _, state, _, _ in items) == data["approved"]
     assert not any(reversal == "pending" for _, _, reversal, _ in items)

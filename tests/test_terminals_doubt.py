@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from terminals_host import CODEC, HeldCard, ScriptedHost, holder, new_line, new_memory, silence, wrong_mac
 
-from switch.wire.transactions import ROWS
+from switch.wire.transactions import BY_NAME, CHAINS, ROWS
 from terminals.device import pos
 from terminals.device.dialogue import Outcome
 from terminals.device.memory import Item, Memory
 from terminals.drive.instant import cut_at, run
 from terminals.flow import Flow, HostUnreachable, PowerOff
+from terminals.goods import extras
 
 CARD = HeldCard()
 LINE = new_line()
@@ -36,14 +37,14 @@ class Bench:
     def new(self, kind: str) -> Flow[Outcome]:
         """A dialogue of this kind, its original already in the book."""
         original: Item | None = None
-        if kind in ("sale_void", "refund"):
-            original = self.sale().item
-        elif kind != "sale" and kind != "preauth":
-            original = self.run(pos.preauth(self.memory, LINE, CARD, 700)).item
-            if kind == "completion_void":
-                assert original is not None
-                original = self.run(pos.completion(self.memory, LINE, original, CARD, 700)).item
-        return pos.transact(self.memory, LINE, kind, CARD, 700, original)
+        for earlier in CHAINS[kind]:
+            original = self.run(self.flow(earlier, original)).item
+        return self.flow(kind, original)
+
+    def flow(self, kind: str, original: Item | None) -> Flow[Outcome]:
+        row = BY_NAME[kind]
+        more = extras(row, CARD.pan)
+        return pos.transact(self.memory, LINE, kind, CARD, 700 if row.amount else 0, original, **more)
 
 
 def changed(**changes: Any) -> Any:

@@ -10,12 +10,13 @@ from switch.crypto.errors import PinFormatError
 from switch.wire.errors import EncodeError
 from switch.wire.private import Balance, write_54
 from switch.wire.profile import SuiteSection
-from switch.wire.transactions import BY_NAME, ROWS
+from switch.wire.transactions import BY_NAME, CHAINS, ROWS
 from terminals.device import pos
 from terminals.device.dialogue import Outcome
 from terminals.device.memory import Item, Memory, Original
 from terminals.drive.instant import run
 from terminals.flow import Ask, Cancelled, Flow
+from terminals.goods import extras
 
 CARD = HeldCard()
 SUITES = pytest.mark.parametrize("suite", ["3des", "sm4"])
@@ -205,16 +206,11 @@ def test_refund_of_a_part() -> None:
 def test_every_kind_carries_its_mandatory_fields(row: Any, suite: str) -> None:
     bench = Bench(suite)
     original: Item | None = None
-    if row.original:
-        original = (
-            bench.sold({"auth": "preauth", "rrn": "sale"}.get(row.original, row.undoes))
-            if row.undoes != "completion"
-            else None
-        )
-        if original is None:
-            preauth = bench.sold("preauth")
-            original = bench.run(pos.completion(bench.memory, bench.line, preauth, CARD, 5000)).item
-    outcome = bench.run(pos.transact(bench.memory, bench.line, row.name, CARD, 5000 if row.amount else 0, original))
+    for kind in (*CHAINS[row.name], row.name):
+        amount = 5000 if BY_NAME[kind].amount else 0
+        more = extras(BY_NAME[kind], CARD.pan)
+        outcome = bench.run(pos.transact(bench.memory, bench.line, kind, CARD, amount, original, **more))
+        original = outcome.item
     request = bench.host.asked[-1]
     assert outcome.approved
     assert set(row.mandatory) <= request.fields.keys()

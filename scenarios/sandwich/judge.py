@@ -14,7 +14,7 @@ from scenarios.sandwich.seen import Asked, Received, Seen
 from switch.wire.errors import DecodeError
 from switch.wire.private_network import read_90
 from switch.wire.profile import NetworkProfile
-from switch.wire.transactions import APPROVED, FINANCIAL_MTIS, ROWS
+from switch.wire.transactions import APPROVED, ATM, FINANCIAL_MTIS, ROWS
 
 SLACK_S: Final = 5.0
 """How much longer than its patience a switch may take to reverse."""
@@ -88,8 +88,9 @@ class Judgement:
 
     @property
     def missing(self) -> list[str]:
-        """Rows of the matrix that never came out on a line."""
-        return [name for name, coverage in self.coverage.items() if not coverage.joined]
+        """Rows of a POS that never came out on a line."""
+        machines = {row.name for row in ROWS if row.condition == ATM}
+        return [name for name, coverage in self.coverage.items() if not coverage.joined and name not in machines]
 
     def tell(
         self, name: str, verdict: str | None, kind: str, front: Seen | None = None, back: Seen | None = None
@@ -176,7 +177,8 @@ class _Requests:
 
     def _request(self, pair: Pair, received: Received) -> None:
         kind, sent = pair.row.name, received.request
-        front = next((a.request for a in reversed(pair.tries) if a.request.at <= sent.at), pair.asked.request)
+        tries = [asked.request for asked in pair.tries if asked.request.at <= sent.at]
+        front = max(tries, key=lambda request: request.at, default=pair.asked.request)
         rrns = self._judgement.joined.rrns[received.where, sent.fields.get(37, "")]
         before = self._before.get(pair.asked.where)
         view = View(

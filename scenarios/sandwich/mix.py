@@ -18,6 +18,7 @@ from terminals.device import pos
 from terminals.device.dialogue import Line, Outcome, sealed
 from terminals.device.memory import Item, Memory
 from terminals.flow import Call, Flow, FlowError, TimedOut
+from terminals.goods import extras
 
 SWIPED, KEYED, CHIP, VOUCHER = "swiped", "keyed", "chip", "voucher"
 """How a card is presented; by its voucher a transaction is undone without its card."""
@@ -61,6 +62,24 @@ CHAINS: Final[tuple[tuple[Step, ...], ...]] = (
     (Step("preauth", KEYED, pin=False), Step("completion", pin=False)),
     (Step("preauth", heard=False),),
     (Step("sale", CHIP, pin=False),),
+    (Step("preauth"), Step("additional_preauth", share=20), Step("completion", share=110), Step("completion_void")),
+    (Step("offline_sale", KEYED), Step("adjust", KEYED, share=10)),
+    (Step("preauth"), Step("completion_notice"), Step("completion_void", VOUCHER)),
+    (Step("sale"), Step("tip", share=10)),
+    (Step("moto_sale"), Step("moto_sale_void", VOUCHER)),
+    (Step("preauth"), Step("additional_preauth", share=30), Step("preauth_void")),
+    (Step("moto_preauth"), Step("moto_completion", share=90), Step("moto_completion_void")),
+    (Step("moto_preauth"), Step("moto_preauth_void")),
+    (Step("instalment_sale"), Step("instalment_sale_void")),
+    (Step("points_sale"), Step("points_sale_void")),
+    (Step("points_balance"),),
+    (Step("reservation_sale"), Step("reservation_sale_void")),
+    (Step("account_load"),),
+    (Step("cash_load_verify"), Step("cash_load"), Step("cash_load_confirm")),
+    (Step("transfer"),),
+    (Step("assisted_withdrawal"),),
+    (Step("instalment_sale", heard=False),),
+    (Step("account_load", heard=False),),
 )
 """Every row and every way to present a card; each terminal begins with another chain."""
 
@@ -78,33 +97,38 @@ class Script:
         self._draw = random.Random(seed * 1_000_003 + place)
         self._chains = islice(cycle(CHAINS), place % len(CHAINS), None)
         self._left: list[Step] = []
-        self._item: Item | None = None
+        self._items: list[Item] = []
         self.step = Step("sale")
         memory.stan = FIRST_STAN + place * 1_000 % 250_000
 
     def next(self) -> Flow[Outcome]:
         """The next dialogue."""
-        if not self._left or (BY_NAME[self._left[0].kind].original and self._item is None):
-            self._left, self._item = list(next(self._chains)), None
+        if not self._left:
+            self._left, self._items = list(next(self._chains)), []
         step = self.step = self._left.pop(0)
-        original = self._item
+        row = BY_NAME[step.kind]
+        original = next((item for item in reversed(self._items) if item.kind in row.of), None)
         card = self._card() if original is None else self._portfolio.find(original.pan)
         if step.entry == VOUCHER:
             card = None
         amount = 0
-        if BY_NAME[step.kind].amount:
-            amount = self._draw.randrange(1_011, 40_000) if original is None else original.amount_minor
+        if row.amount:
+            amount = self._draw.randrange(1_011, 40_000) if original is None else original.total_minor
             amount = amount * step.share // 100
+        more = extras(row, self._card().pan)
         entry = pos.KEYED if step.entry == KEYED else pos.SWIPED
-        flow = pos.transact(self.memory, self._line, step.kind, card, amount, original, entry=entry, pin=step.pin)
+        flow = pos.transact(
+            self.memory, self._line, step.kind, card, amount, original, entry=entry, pin=step.pin, **more
+        )
         if step.entry == CHIP:
             flow = inserted(flow, self.memory, self._line, self._draw.randbytes(8))
         return flow if step.heard else unheard(flow, self._line)
 
     def after(self, outcome: Outcome) -> None:
         """How it ended."""
-        self._item = outcome.item if outcome.approved and outcome.kind == self.step.kind else None
-        if self._item is None:
+        if outcome.approved and outcome.kind == self.step.kind and outcome.item is not None:
+            self._items.append(outcome.item)
+        else:
             self._left = []
 
     def pin(self, card: Any) -> str:

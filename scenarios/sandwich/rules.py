@@ -6,6 +6,8 @@ Sources: pos-protocol.md sections 4 to 8, network-protocol.md sections 5, 6 and 
 
 from typing import Final, NamedTuple
 
+from switch.wire.transactions import ROWS
+
 CARRIED, CONVERTED, ADDED, DROPPED, COURSE = "carried", "converted", "added", "dropped", "course"
 
 HOW: Final = {
@@ -39,14 +41,15 @@ class Rule(NamedTuple):
         return kind not in self.never and (not self.only or kind in self.only)
 
 
-KNOWN: Final = (
-    "balance", "sale", "sale_void", "refund", "preauth", "preauth_void", "completion", "completion_void",
-)  # fmt: skip
-"""Rows whose differences stand in this table; others are held to what is common to all."""
+KNOWN: Final = tuple(row.name for row in ROWS)
+"""The rows of the matrix; what a rule speaks of follows from what they say of themselves."""
 
-_NAMING: Final = ("sale_void", "refund", "preauth_void", "completion", "completion_void")
-_WITH_90: Final = ("sale_void", "refund", "completion_void")
+_NAMING: Final = tuple(row.name for row in ROWS if row.original or row.voice)
+_NAMELESS: Final = tuple(kind for kind in KNOWN if kind not in _NAMING)
+_WITH_90: Final = tuple(row.name for row in ROWS if row.elements)
 _WITHOUT_90: Final = tuple(kind for kind in KNOWN if kind not in _WITH_90)
+_NO_EXPIRY: Final = tuple(row.name for row in ROWS if row.drops_expiry)
+_REFUNDS: Final = tuple(row.name for row in ROWS if row.effect == "credit" and row.original and not row.confirms)
 
 _LINE: Final = (
     Rule("line.DE7", 7, ADDED, "transmission_time",
@@ -78,9 +81,9 @@ REQUEST: Final = (
     Rule("request.DE13", 13, ADDED, "date", "受卡方所在地日期必须上送 MMDD", "the local date is sent, MMDD"),
     Rule("request.DE14", 14, CARRIED, "equal",
          "终端送了有效期则透传，没送不得编造", "the expiry date is carried if the terminal sent one, never made up",
-         never=("sale_void",)),
+         never=_NO_EXPIRY),
     Rule("request.DE14.dropped", 14, DROPPED, "absent",
-         "消费撤销不送有效期", "the void of a sale carries no expiry date", only=("sale_void",)),
+         "消费撤销不送有效期", "the void of a sale carries no expiry date", only=_NO_EXPIRY),
     Rule("request.DE18", 18, CONVERTED, "merchant_type",
          "商户类型取自商户（商户号第 8 至 11 位或商户资料）",
          "the merchant type is the merchant's (digits 8 to 11 of DE42, or the merchant's record)"),
@@ -104,11 +107,11 @@ REQUEST: Final = (
          "voids, refunds and completions carry the original's authorization code", only=_NAMING),
     Rule("request.DE38.dropped", 38, DROPPED, "absent",
          "没有原交易的请求不带授权码", "a request without an original carries no authorization code",
-         only=("balance", "sale", "preauth")),
+         only=_NAMELESS),
     Rule("request.DE41", 41, CARRIED, "equal", "终端代码透传", "the terminal is carried"),
     Rule("request.DE42", 42, CARRIED, "equal", "商户代码透传", "the merchant is carried"),
     Rule("request.DE48", 48, ADDED, "original_amount",
-         "退货的附加数据带原交易金额 ASOA012", "a refund's DE48 holds the original amount (ASOA012)", only=("refund",)),
+         "退货的附加数据带原交易金额 ASOA012", "a refund's DE48 holds the original amount (ASOA012)", only=_REFUNDS),
     Rule("request.DE49", 49, CARRIED, "equal", "货币代码透传", "the currency is carried"),
     Rule("request.DE52", 52, CONVERTED, "pin",
          "密码由终端密钥转加密到成员机构密钥，两侧为同一密码；没有密码不得出现密码块",

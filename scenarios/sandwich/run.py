@@ -99,7 +99,9 @@ class Sandwich:
                     host, port = host_and_port(line.listen)
                     profile = self._setup.lines[line.name]
                     servers.append(
-                        await listen(back.performer, host, port, framing_of(profile), profile.timers.frame_s, line.name)
+                        await listen(
+                            back.performer, host, port, framing_of(profile), profile.timers.frame_s, name=line.name
+                        )
                     )
                     backs.append(back)
                 await self._signed_on(backs)

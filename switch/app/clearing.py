@@ -1,4 +1,4 @@
-"""`shoudan clearing reconcile`: the three books joined, from their files."""
+"""`shoudan clearing reconcile`: the books joined, from their files: three of them, and the cash of machines."""
 
 import json
 import sqlite3
@@ -12,12 +12,22 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 
+from switch.clearing.cash import CashBook, join_cash
 from switch.clearing.reconcile import Break, Reconciliation, reconcile
-from switch.clearing.schema import JOURNAL, LEDGER, SWITCH_TABLES, TERMINALS, Table
+from switch.clearing.schema import CASH, ERRORS, JOURNAL, LEDGER, RETAINED, SWITCH_TABLES, TERMINALS, Table
 from switch.wire.transactions import BY_NAME
 
 clearing = typer.Typer(no_args_is_help=True, help="Clearing (清算): views read from the journal.")
 SHOWN_MAX = 40
+CASH_WORDS = {
+    "loaded": "loaded 加钞",
+    "deposited": "+ deposited 存入",
+    "dispensed": "- dispensed 出钞",
+    "retracted": "- retracted 回收",
+    "rejected": "- rejected 废钞",
+    "counted": "= counted 清点",
+}
+"""The events of the cash book, as its equation has them."""
 
 
 def read_rows(path: Path, table: Table) -> list[dict[str, Any]]:
@@ -44,7 +54,19 @@ def reconcile_files(journal: Path, ledgers: list[Path], terminals: Path | None) 
     """Join the books that stand in these files."""
     ledger = [row for path in ledgers for row in read_rows(path, LEDGER)]
     own = read_rows(terminals, TERMINALS) if terminals else None
-    return reconcile(read_rows(journal, JOURNAL), ledger, own, read_numbers(journal))
+    result = reconcile(read_rows(journal, JOURNAL), ledger, own, read_numbers(journal))
+    if terminals is not None and own is not None and _holds_cash(terminals):
+        retained = len(read_rows(terminals, RETAINED))
+        result.cash = join_cash(read_rows(terminals, CASH), read_rows(terminals, ERRORS), own, retained)
+        result.breaks += result.cash.breaks
+    return result
+
+
+def _holds_cash(path: Path) -> bool:
+    """Whether a terminals' book has the cash book of machines beside it."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    found = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (CASH.name,)).fetchone()
+    return found is not None and bool(found[0])
 
 
 def yuan(minor: int) -> str:
@@ -52,14 +74,18 @@ def yuan(minor: int) -> str:
 
 
 def show(result: Reconciliation, console: Console) -> None:
-    """The three books side by side, then each break."""
+    """The books side by side, then each break."""
     grid = Grid(
-        title="Three books 三方对账", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+        title="Three books 三方对账" if result.cash is None else "Four books 四账核对: accounts 账务",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     grid.add_column("day", no_wrap=True)
-    grid.add_column("transaction 交易", no_wrap=True)
+    grid.add_column("transaction 交易", no_wrap=True, overflow="ellipsis", max_width=34)
     for title in ("POS", "switch", "issuers", "yuan"):
-        grid.add_column(title, justify="right", no_wrap=title != "yuan")
+        grid.add_column(title, justify="right", no_wrap=title != "yuan", min_width=13 if title == "yuan" else None)
     grid.add_column("")
     for (date, kind), line in sorted(result.totals.items()):
         books = (line.terminals, line.switch, line.issuers)
@@ -73,10 +99,29 @@ def show(result: Reconciliation, console: Console) -> None:
             "[green]✓" if line.agrees else "[red]✗",
         )
     console.print(grid)
+    if result.cash is not None:
+        _show_cash(result.cash, console)
     _list("to be settled by hand 差错", result.suspicious, console)
     _list("breaks 不平", result.breaks, console)
     verdict = "[green]the books agree 平[/]" if result.agreed else f"[red]{len(result.breaks)} breaks 不平[/]"
     console.print(f"{result.deals:,} transactions, {result.reversed:,} reversed: {verdict}")
+
+
+def _show_cash(cash: CashBook, console: Console) -> None:
+    grid = Grid(title="Cash 现金账", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    grid.add_column(f"{cash.machines:,} machines")
+    grid.add_column("yuan", justify="right", no_wrap=True)
+    grid.add_column("")
+    for name, text in CASH_WORDS.items():
+        grid.add_row(text, yuan(cash.amounts[name]))
+    grid.add_row("difference 差额", yuan(cash.difference_minor), "[red]✗" if cash.breaks else "[green]✓")
+    console.print(grid)
+    causes = ", ".join(f"{count} {cause}" for cause, count in sorted(cash.error_records.items())) or "none"
+    console.print(
+        f"{cash.error_records.total()} error records 差错 of {yuan(cash.error_minor)} ({causes}); "
+        f"{cash.reversals} reversed with nothing dispensed, {cash.confirmations} deposits confirmed, "
+        f"{cash.retained} cards retained 吞卡"
+    )
 
 
 def _list(title: str, items: list[Break], console: Console) -> None:
@@ -100,6 +145,7 @@ def as_dict(result: Reconciliation) -> dict[str, Any]:
         "reversed": result.reversed,
         "breaks": [item.as_dict() for item in result.breaks],
         "suspicious": [item.as_dict() for item in result.suspicious],
+        **({"cash": result.cash.as_dict()} if result.cash is not None else {}),
         "totals": [
             {
                 "settlement_date": date,
@@ -123,6 +169,8 @@ def reconcile_command(
     ] = "",
 ) -> None:
     """Join terminals, switch and issuers key by key; list each break with its cause and who is short.
+
+    Where the terminals' file holds the cash book of machines as well, that is the fourth book.
 
     Exits 0 when the books agree, 1 when they do not.
     """

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from switch.app import clearing, dashboard, kat, stats, tools
-from switch.app.config import CentreConfig, ConfigError, SwitchConfig, read_config
+from switch.app import clearing, ctl, dashboard, kat, keys, stats, tools
+from switch.app.config import ConfigError
 from switch.net.listen import CannotListen
 
 BAD_USAGE = 2
@@ -50,8 +50,7 @@ def serve(config: ConfigPath) -> None:
     from switch.app.serve import run_loop, serve_switch
 
     logging.getLogger("shoudan").setLevel(logging.INFO)
-    checked = read_config(config, SwitchConfig)
-    raise typer.Exit(run_loop(serve_switch(checked, config.resolve().parent)))
+    raise typer.Exit(run_loop(serve_switch(config.resolve())))
 
 
 @app.command()
@@ -60,13 +59,14 @@ def centre(config: ConfigPath) -> None:
     from switch.app.serve import run_loop, serve_centre
 
     logging.getLogger("shoudan").setLevel(logging.INFO)
-    checked = read_config(config, CentreConfig)
-    raise typer.Exit(run_loop(serve_centre(checked, config.resolve().parent)))
+    raise typer.Exit(run_loop(serve_centre(config.resolve())))
 
 
 tools.register(app)
 kat.register(app)
 clearing.register(app)
+ctl.register(app)
+keys.register(app)
 stats.register(app)
 dashboard.register(app)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Container
 from pathlib import Path
+from typing import NamedTuple
 
 from switch.app.config import CentreConfig, ConfigError, SwitchConfig, network_profile, pos_profile
 from switch.crypto.errors import CryptoError, KcvMismatch, KeyNotFound
@@ -14,7 +15,7 @@ from switch.engine.route import Routes
 from switch.issuer.centre import Centre
 from switch.issuer.host import Bank
 from switch.issuer.portfolio import STANDARD_ISSUERS, Portfolio
-from switch.issuer.rules import RuleError, read_rules
+from switch.issuer.rules import Rule, RuleBook, RuleError, read_rules
 from switch.issuer.shelf import Shelf
 from switch.machine import Entropy
 from switch.wire import roster
@@ -75,25 +76,68 @@ def _master_key(row: roster.TerminalRow, hsm: Hsm) -> str:
     return ""
 
 
-def build_engine(config: SwitchConfig, beside: Path, entropy: Entropy) -> tuple[Engine, PosProfile]:
-    """The switch of a configuration, and the profile its terminals speak."""
+class Parts(NamedTuple):
+    """What a switch's configuration comes to, checked whole: enough to build an engine, or to reload one."""
+
+    hsm: Hsm
+    terminals: list[Terminal]
+    routes: Routes
+    pos: PosProfile
+    lines: dict[str, NetworkProfile]
+
+
+def read_parts(config: SwitchConfig, beside: Path, entropy: Entropy) -> Parts:
+    """All that the configuration names, read and checked. Raises ConfigError."""
     hsm = open_hsm(config.lmk, config.keys, entropy)
-    for label in (STORE, HASH):
+    for label in (STORE, HASH, *(f"zmk/{section.name}" for section in config.counterparts)):
         if label not in hsm:
             raise ConfigError(f"{config.keys}: key {label} is missing")
-    counterparts = {}
-    for section in config.counterparts:
-        profile = network_profile(section.profile, beside)
-        if f"zmk/{section.name}" not in hsm:
-            raise ConfigError(f"{config.keys}: key zmk/{section.name} is missing")
-        counterparts[section.name] = Counterpart(section.name, profile, hsm, section.own)
+    lines = {section.name: network_profile(section.profile, beside) for section in config.counterparts}
     for name in {config.routes.default, *config.routes.bins.values()} - {""}:
-        if name not in counterparts:
+        if name not in lines:
             raise ConfigError(f"routes: no counterpart is called {name!r}")
+    for prefix in config.routes.bins:
+        if not (prefix.isascii() and prefix.isdigit() and 4 <= len(prefix) <= 10):
+            raise ConfigError(f"routes: {prefix!r} is not a BIN of 4 to 10 digits")
     pos = pos_profile(config.profile, beside)
-    routes = Routes(config.routes.bins, config.routes.default)
     terminals = take_terminals(config.terminals, hsm, pos.suites)
+    return Parts(hsm, terminals, Routes(config.routes.bins, config.routes.default), pos, lines)
+
+
+def build_engine(config: SwitchConfig, beside: Path, entropy: Entropy) -> tuple[Engine, PosProfile]:
+    """The switch of a configuration, and the profile its terminals speak."""
+    hsm, terminals, routes, pos, lines = read_parts(config, beside, entropy)
+    counterparts = {
+        section.name: Counterpart(section.name, lines[section.name], hsm, section.own)
+        for section in config.counterparts
+    }
     return Engine(terminals, hsm, counterparts, routes, pos, config.acquirer), pos
+
+
+def reload_engine(engine: Engine, running: SwitchConfig, fresh: SwitchConfig, beside: Path, entropy: Entropy) -> str:
+    """Give a running engine what a changed configuration names; a bad one changes nothing. Raises ConfigError.
+
+    Returns what was taken, in words. Addresses, files of the journal and the lines themselves need a restart.
+    """
+    for name in ("listen", "journal", "lmk", "counterparts", "acquirer"):
+        if getattr(running, name) != getattr(fresh, name):
+            raise ConfigError(f"{name} has changed: that needs a restart, nothing was reloaded")
+    parts = read_parts(fresh, beside, entropy)
+    before = {tid for tid, terminal in engine.office.books.terminals.items() if terminal.status == "active"}
+    engine.reload(parts.terminals, parts.routes, parts.pos, parts.hsm)
+    after = {terminal.tid for terminal in parts.terminals}
+    return (
+        f"{len(after)} terminals ({len(after - before)} new, {len(before - after)} closed), "
+        f"{len(fresh.routes.bins)} BINs"
+    )
+
+
+def centre_rules(config: CentreConfig) -> tuple[Rule, ...]:
+    """The operator rules of a configuration. Raises ConfigError."""
+    try:
+        return read_rules(config.rules)
+    except RuleError as error:
+        raise ConfigError(f"rules: {error}") from None
 
 
 def build_centre(config: CentreConfig, beside: Path, entropy: Entropy) -> tuple[Centre, NetworkProfile]:
@@ -107,11 +151,15 @@ def build_centre(config: CentreConfig, beside: Path, entropy: Entropy) -> tuple[
             banks.append(Bank(Shelf(roster.read_cards(config.cards)), 0, hsm))
     except TableError as error:
         raise ConfigError(str(error)) from None
-    try:
-        rules = read_rules(config.rules)
-    except RuleError as error:
-        raise ConfigError(f"rules: {error}") from None
+    rules = centre_rules(config)
     centre = Centre(
         config.name, profile, config.institution, banks, hsm, rules=rules, settlement_date=config.settlement_date
     )
     return centre, profile
+
+
+def reload_centre(centre: Centre, fresh: CentreConfig) -> str:
+    """Give a running centre the rules of a changed configuration; bad ones change nothing. Raises ConfigError."""
+    rules = centre_rules(fresh)
+    centre.rules = RuleBook(rules)
+    return f"{len(rules)} rules"

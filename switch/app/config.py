@@ -3,6 +3,7 @@
 Only values are checked here; `compose` builds from them.
 """
 
+import ssl
 import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ import msgspec
 
 from switch.wire.errors import WireError
 from switch.wire.profile import NetworkProfile, PosProfile, Profile, load_profile
+from switch.wire.tls import client_context, server_context
 
 
 class ConfigError(Exception):
@@ -21,6 +23,16 @@ class _Section(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     pass
 
 
+class TlsConfig(_Section, frozen=True, kw_only=True):
+    """TLS of a link. Listening: `cert` and `key`, and `ca` to ask for client certificates. Dialling: `ca` to believe,
+    `cert` and `key` to show, `name` where the peer's certificate has another name than its address."""
+
+    cert: Path | None = None
+    key: Path | None = None
+    ca: Path | None = None
+    name: str = ""
+
+
 class CounterpartConfig(_Section, frozen=True, kw_only=True):
     """A network or core the switch dials. `own` marks the bank's own core."""
 
@@ -28,6 +40,7 @@ class CounterpartConfig(_Section, frozen=True, kw_only=True):
     address: str
     profile: str
     own: bool = False
+    tls: TlsConfig | None = None
 
 
 class RoutesConfig(_Section, frozen=True, kw_only=True):
@@ -49,6 +62,7 @@ class SwitchConfig(_Section, frozen=True, kw_only=True):
     profile: str = "unionpay-pos"
     acquirer: str = "04384530"
     routes: RoutesConfig = RoutesConfig()
+    tls: TlsConfig | None = None
     control: Path | None = None
     metrics: str = ""
     drain_s: float = 10.0
@@ -70,6 +84,7 @@ class CentreConfig(_Section, frozen=True, kw_only=True):
     cards_per_issuer: int = 20_000
     cards: Path | None = None
     rules: list[dict[str, Any]] = []
+    tls: TlsConfig | None = None
     control: Path | None = None
     metrics: str = ""
 
@@ -85,21 +100,18 @@ def read_config(path: Path, kind: type[C]) -> C:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from None
+    where = path.resolve().parent
+
+    def place(wanted: type, value: Any) -> Any:
+        """A path of the file, made absolute."""
+        if wanted is Path and isinstance(value, str):
+            return where / value
+        raise NotImplementedError
+
     try:
-        config = msgspec.convert(table, kind, dec_hook=_path)
+        return msgspec.convert(table, kind, dec_hook=place)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {error}") from None
-    where = path.resolve().parent
-    places = {
-        name: where / value for name in kind.__struct_fields__ if isinstance(value := getattr(config, name), Path)
-    }
-    return msgspec.structs.replace(config, **places)
-
-
-def _path(kind: type, value: Any) -> Any:
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    raise NotImplementedError
 
 
 def profile_for(name: str, beside: Path) -> Profile:
@@ -124,6 +136,28 @@ def network_profile(name: str, beside: Path) -> NetworkProfile:
     if not isinstance(profile, NetworkProfile):
         raise ConfigError(f"profile {name}: a network's profile is needed, this one is for terminals")
     return profile
+
+
+def listening_tls(section: TlsConfig | None) -> ssl.SSLContext | None:
+    """The context of a listener, None without TLS. Raises ConfigError."""
+    if section is None:
+        return None
+    if section.cert is None or section.key is None:
+        raise ConfigError("tls: a listener needs cert and key")
+    try:
+        return server_context(section.cert, section.key, section.ca)
+    except WireError as error:
+        raise ConfigError(f"tls: {error}") from None
+
+
+def dialling_tls(section: TlsConfig | None) -> ssl.SSLContext | None:
+    """The context of a line that is dialled, None without TLS. Raises ConfigError."""
+    if section is None:
+        return None
+    try:
+        return client_context(section.ca, section.cert, section.key)
+    except WireError as error:
+        raise ConfigError(f"tls: {error}") from None
 
 
 def host_and_port(address: str) -> tuple[str, int]:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from switch.app.config import ConfigError
+
 Command = Callable[[dict[str, Any]], Any]
 
 
@@ -39,7 +41,7 @@ def _answer(line: bytes, commands: Mapping[str, Command]) -> dict[str, Any]:
         return {"error": f"do one of: {', '.join(sorted(commands))}"}
     try:
         return {"ok": command(asked)}
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, ConfigError) as error:
         return {"error": str(error)}
 
 

@@ -1,6 +1,7 @@
 """Processes: a machine, its disk and its links on one uvloop, until told to stop."""
 
 import asyncio
+import gc
 import logging
 import re
 import secrets
@@ -12,13 +13,22 @@ from typing import Any
 import uvloop
 from uvloop._version import __version__ as uvloop_version
 
-from switch.app.compose import build_centre, build_engine
-from switch.app.config import CentreConfig, ConfigError, SwitchConfig, host_and_port
+from switch.app.compose import build_centre, build_engine, reload_centre, reload_engine
+from switch.app.config import (
+    CentreConfig,
+    ConfigError,
+    CounterpartConfig,
+    SwitchConfig,
+    dialling_tls,
+    host_and_port,
+    listening_tls,
+    read_config,
+)
 from switch.app.control import Command, serve_control
 from switch.app.measures import centre_families, switch_families
 from switch.clearing.schema import ISSUER_TABLES, SWITCH_TABLES
 from switch.net.disk import Disk, StorageFailed, StoreInUse
-from switch.net.listen import Patience, dial, listen
+from switch.net.listen import Patience, Secured, dial, listen
 from switch.net.metrics import Family, LoopLag, MetricsPage
 from switch.net.perform import Performer
 from switch.wire.profile import framing_of
@@ -37,8 +47,20 @@ def run_loop(main: Coroutine[Any, Any, int]) -> int:
     if version < UVLOOP_MIN:
         main.close()
         raise ConfigError(f"uvloop {uvloop_version} is too old: pip install 'uvloop>=0.23.0'")
+    spare_the_old()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)
+
+
+def spare_the_old() -> None:
+    """Let the garbage collector look at young objects only.
+
+    A switch keeps millions of objects (its exchanges) that die by reference count or not at all; a full collection
+    walks all of them and stands still for it, longer every hour.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 1_000_000)
 
 
 class _Life:
@@ -65,8 +87,9 @@ def open_disk(path: Path, tables: Any) -> Disk:
         raise ConfigError(f"{error}; is another switch running on this journal?") from None
 
 
-async def serve_switch(config: SwitchConfig, beside: Path) -> int:
-    """The acquiring switch: recover, dial the counterparts, listen for terminals, serve until SIGTERM, drain."""
+async def serve_switch(source: Path) -> int:
+    """The acquiring switch of a configuration (an absolute path): recover, dial, listen, serve until SIGTERM, drain."""
+    config, beside = read_config(source, SwitchConfig), source.parent
     engine, pos = build_engine(config, beside, secrets.token_bytes)
     life = _Life()
     disk = open_disk(config.journal, SWITCH_TABLES)
@@ -78,12 +101,13 @@ async def serve_switch(config: SwitchConfig, beside: Path) -> int:
     for section in config.counterparts:
         counterpart = engine.office.counterparts[section.name]
         host, port = host_and_port(section.address)
-        timers = counterpart.profile.timers
+        waits = counterpart.profile.timers
         framing = framing_of(counterpart.profile)
-        patience = Patience(timers.frame_s, timers.reconnect_s, timers.keep_alive_s)
-        lines.append(loop.create_task(dial(performer, host, port, framing, section.name, patience)))
+        patience = Patience(waits.frame_s, waits.reconnect_s, waits.keep_alive_s)
+        lines.append(loop.create_task(dial(performer, host, port, framing, section.name, patience, _secured(section))))
     host, port = host_and_port(config.listen)
-    server = await listen(performer, host, port, framing_of(pos), pos.timers.frame_s, idle_s=pos.timers.idle_s)
+    timers, tls = pos.timers, listening_tls(config.tls)
+    server = await listen(performer, host, port, framing_of(pos), timers.frame_s, idle_s=timers.idle_s, tls=tls)
 
     def status(_: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -94,7 +118,11 @@ async def serve_switch(config: SwitchConfig, beside: Path) -> int:
             "rows": disk.rows,
         }
 
-    control = await _control(config.control, {"status": status})
+    def reload(_: dict[str, Any]) -> str:
+        fresh = read_config(source, SwitchConfig)
+        return reload_engine(engine, config, fresh, beside, secrets.token_bytes)
+
+    control = await _control(config.control, {"status": status, "reload": reload})
     page = await _metrics(config.metrics, lambda lag: switch_families(engine, performer, lag))
     log.info("switch listens on %s, journal at row %d", config.listen, disk.durable)
     await life.over.wait()
@@ -112,8 +140,9 @@ async def serve_switch(config: SwitchConfig, beside: Path) -> int:
     return _finish(disk, life.code)
 
 
-async def serve_centre(config: CentreConfig, beside: Path) -> int:
+async def serve_centre(source: Path) -> int:
     """The other side: a network centre with issuers, or the bank's core."""
+    config, beside = read_config(source, CentreConfig), source.parent
     centre, profile = build_centre(config, beside, secrets.token_bytes)
     life = _Life()
     disk = open_disk(config.ledger, ISSUER_TABLES)
@@ -121,7 +150,8 @@ async def serve_centre(config: CentreConfig, beside: Path) -> int:
     performer = Performer(centre, disk, loop, life.failed)
     centre.recover(row for _, row in disk.history())
     host, port = host_and_port(config.listen)
-    server = await listen(performer, host, port, framing_of(profile), profile.timers.frame_s, config.name)
+    framing, tls = framing_of(profile), listening_tls(config.tls)
+    server = await listen(performer, host, port, framing, profile.timers.frame_s, name=config.name, tls=tls)
 
     def cutover(asked: dict[str, Any]) -> bool:
         date, window_s = str(asked["date"]), float(asked.get("window_s", 1.0))
@@ -130,7 +160,11 @@ async def serve_centre(config: CentreConfig, beside: Path) -> int:
     def status(_: dict[str, Any]) -> dict[str, Any]:
         return {**centre.statistics(), "settlement_date": centre.settlement_date, "commits": disk.commits}
 
-    control = await _control(config.control, {"status": status, "cutover": cutover, "check": lambda _: centre.check()})
+    def reload(_: dict[str, Any]) -> str:
+        return reload_centre(centre, read_config(source, CentreConfig))
+
+    commands: dict[str, Command] = {"status": status, "cutover": cutover, "reload": reload}
+    control = await _control(config.control, {**commands, "check": lambda _: centre.check()})
     page = await _metrics(config.metrics, lambda lag: centre_families(centre, performer, lag))
     log.info("%s listens on %s", config.name, config.listen)
     await life.over.wait()
@@ -143,6 +177,11 @@ async def serve_centre(config: CentreConfig, beside: Path) -> int:
         performer.flush()
     performer.close_all()
     return _finish(disk, life.code)
+
+
+def _secured(section: CounterpartConfig) -> Secured | None:
+    context = dialling_tls(section.tls)
+    return Secured(context, section.tls.name if section.tls else "") if context else None
 
 
 async def _control(path: Path | None, commands: dict[str, Command]) -> asyncio.Server | None:

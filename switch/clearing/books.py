@@ -98,7 +98,7 @@ def deals(rows: Iterable[Row]) -> dict[str, Deal]:
                     deal.changed.setdefault(name, row["number"])
         deal.last = row
         if row["state"] == "suspicious":
-            what = "advice" if BY_NAME[row["kind"]].mti == "0220" else "reversal"
+            what = "advice" if BY_NAME[row["kind"]].advice else "reversal"
             deal.doubt = f"{what} refused: {row['reason']}"
         deal.states.append(row["state"])
         deal.numbers.append(row["number"])
@@ -109,11 +109,15 @@ def deals(rows: Iterable[Row]) -> dict[str, Deal]:
 
 @dataclass(slots=True)
 class Posting:
-    """One transaction as the issuers' ledger tells it: its own rows and those that reversed it."""
+    """One transaction as the issuers' ledger tells it: its own rows and those that reversed it.
+
+    `received` is what the other card of a load or transfer got, a negative amount.
+    """
 
     first: Row | None = None
     posted: int = 0
     held: int = 0
+    received: int = 0
     approvals: int = 0
 
 
@@ -128,6 +132,9 @@ def postings(rows: Iterable[Row]) -> dict[NetKey, Posting]:
             own = (row["net_time"], row["net_stan"])
         key = NetKey(row["link"], *own, row["acquirer"], row["forwarder"])
         posting = found.setdefault(key, Posting())
+        if row["effect"] == "leg":
+            posting.received += row["posted_minor"]
+            continue
         posting.posted += row["posted_minor"]
         posting.held += row["held_minor"]
         if not reversal:
@@ -139,9 +146,5 @@ def postings(rows: Iterable[Row]) -> dict[NetKey, Posting]:
 
 def expected(deal: Deal) -> tuple[int, str]:
     """What a standing deal has moved on the card: minor units, and in which column of the ledger ("posted", "held")."""
-    kind = deal.kind
-    if kind == "preauth":
-        return deal.amount, "held"
-    if kind == "preauth_void":
-        return -deal.amount, "held"
-    return deal.amount * BY_NAME[kind].sign, "posted"
+    factor, column = BY_NAME[deal.kind].moves
+    return deal.amount * factor, column

@@ -7,11 +7,15 @@ apart: it is a difference that all books know of.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from switch.clearing.books import Deal, Key, NetKey, Posting, Row, deals, expected, postings
+from switch.clearing.confirm import take_over
 from switch.clearing.schema import STATES
 from switch.wire.transactions import BY_NAME
+
+if TYPE_CHECKING:
+    from switch.clearing.cash import CashBook
 
 _ENDS = frozenset(("answered", "stored", "refused"))
 _FOLLOWS = {
@@ -57,13 +61,17 @@ class Line:
 
 @dataclass(slots=True)
 class Reconciliation:
-    """The result: totals by (settlement date, kind), breaks, and items to be settled by hand."""
+    """The result: totals by (settlement date, kind), breaks, and items to be settled by hand.
+
+    `cash` is the fourth book, where there are machines that hold notes; its breaks stand among the others.
+    """
 
     totals: dict[tuple[str, str], Line] = field(default_factory=dict)
     breaks: list[Break] = field(default_factory=list)
     suspicious: list[Break] = field(default_factory=list)
     reversed: int = 0
     deals: int = 0
+    cash: "CashBook | None" = None
 
     @property
     def agreed(self) -> bool:
@@ -83,9 +91,11 @@ def reconcile(
     result.deals = len(by_rrn)
     result.reversed = sum(deal.reversed for deal in by_rrn.values())
     result.breaks += _shapes(by_rrn)
-    _join_ledger(result, by_rrn, postings(ledger))
+    posted = postings(ledger)
+    standing = take_over(by_rrn, posted)
+    _join_ledger(result, standing, posted)
     if terminals is not None:
-        _join_terminals(result, by_rrn, terminals)
+        _join_terminals(result, standing, terminals)
     else:
         for line in result.totals.values():
             line.terminals = None
@@ -181,11 +191,23 @@ def _join_one(result: Reconciliation, rrn: str, deal: Deal, posting: Posting | N
         result.breaks.append(
             Break("issuers", str(deal.net_key), rrn, deal.kind, cause, abs(difference), _short(-difference))
         )
+    elif posting is not None and posting.received not in (0, -posted):
+        short = abs(posted + posting.received)
+        cause = f"the receiving card got {-posting.received}, the paying card gave {posted}"
+        result.breaks.append(Break("issuers", str(deal.net_key), rrn, deal.kind, cause, short, "holder"))
     elif deal.stands and posting is not None and posting.first is not None:
-        line = _line(result, posting.first["settlement_date"], posting.first["kind"])
+        line = _line(result, posting.first["settlement_date"], _kind_here(deal.kind, posting.first["kind"]))
         line.issuers[0] += 1
         line.issuers[1] += posting.first["amount"]
-        result.breaks += _differ("issuers", deal, rrn, posting.first, _LEDGER_FIELDS)
+        theirs = {**posting.first, "kind": _kind_here(deal.kind, posting.first["kind"])}
+        result.breaks += _differ("issuers", deal, rrn, theirs, _LEDGER_FIELDS)
+
+
+def _kind_here(kind: str, theirs: str) -> str:
+    """What we call a transaction of ours that an issuer calls `theirs`: kinds that only the terminal's link tells apart
+    are one to an issuer."""
+    row = BY_NAME.get(kind)
+    return kind if row is not None and row.seen_as == theirs else theirs
 
 
 def _short(difference: int) -> str:
@@ -258,7 +280,7 @@ def _judge(row: Row, deal: Deal | None) -> str:
     if state == "approved" and reversal == "none":
         if deal is None:
             return "approved at the terminal, unknown to the switch"
-        if deal.suspicious and deal.kind == "refund":
+        if deal.suspicious and BY_NAME[deal.kind].advice:
             return ""  # the advice was refused later: settled by hand
         return "" if stands else f"approved at the terminal, the switch says {deal.states[-1]}"
     if not stands:

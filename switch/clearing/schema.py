@@ -123,6 +123,25 @@ TERMINALS: Final = _table(
 )
 """The terminals' own book. `state`: approved, declined, unknown; `reversal`: none, pending, done, refused."""
 
+CASH: Final = _table(
+    "cash",
+    # event: loaded, dispensed, deposited, retracted, rejected, counted; at: the host's clock, MMDDhhmmss
+    "number:i mid:t tid:t event:t denomination_minor:i notes:i batch:t stan:t rrn:t at:t",
+    "mid, tid, denomination_minor",
+)
+"""The cash book of the machines that hold notes; a `counted` row ends a period of its machine and denomination."""
+
+ERRORS: Final = _table(
+    "errors",
+    "number:i mid:t tid:t batch:t stan:t rrn:t pan_masked:t approved_minor:i dispensed_minor:i difference_minor:i "
+    "cause:t state:t",
+    "mid, tid, batch, stan",
+)
+"""Withdrawals whose cash and booking differ (差错). `state`: open until the machine is counted, reported, counted."""
+
+RETAINED: Final = _table("retained", "number:i mid:t tid:t pan_masked:t cause:t response_code:t at:t")
+"""Cards a machine has kept (吞卡)."""
+
 SWITCH_TABLES: Final = (JOURNAL, TERMINAL, SETTLEMENT, UPLOAD, DAY)
 ISSUER_TABLES: Final = (LEDGER,)
-TERMINAL_TABLES: Final = (TERMINALS,)
+TERMINAL_TABLES: Final = (TERMINALS, CASH, ERRORS, RETAINED)

@@ -19,7 +19,7 @@ from switch.machine import Link, Now, Out
 from switch.wire.errors import WireError
 from switch.wire.framing import Frame
 from switch.wire.message import Message
-from switch.wire.transactions import APPROVED, BY_KEY, Transaction, reply_mti
+from switch.wire.transactions import APPROVED, Transaction, reply_mti
 
 PIN_UNUSABLE, NO_ROUTE, BATCH_FULL = "99", "15", "95"
 
@@ -36,7 +36,7 @@ class AuthorizeDesk:
     def on_request(self, link: Link, frame: Frame, message: Message, now: Now, out: Out) -> None:
         """Admit a terminal's request and send it on, or refuse it."""
         office, fields = self._office, message.fields
-        row = BY_KEY.get((message.mti, fields.get(3, ""), fields.get(25, ""), fields.get(60, "")[:2]))
+        row = office.rows.get((message.mti, fields.get(3, ""), fields.get(25, ""), fields.get(60, "")[:2]))
         terminal, code = admit.known(office, message)
         if row is None:
             code = code or (admit.INVALID_TRANSACTION if {3, 25, 60} <= fields.keys() else admit.FORMAT_ERROR)
@@ -75,6 +75,8 @@ class AuthorizeDesk:
         exchange.entry_mode = fields[22]
         exchange.psn = fields.get(23, "")
         exchange.mcc = terminal.mcc
+        if row.voice:
+            exchange.auth_code = fields[38]
         exchange.link, exchange.frame, exchange.request = link, frame, fields
         office.books.add(exchange)
         return exchange
@@ -119,9 +121,8 @@ class AuthorizeDesk:
         exchange.acquirer = counterpart.profile.acquirer
         exchange.forwarder = counterpart.profile.forwarder
         exchange.net_time, exchange.net_stan = counterpart.number(now)
-        advice = exchange.row.mti == "0220"
         if not counterpart.ready:
-            if advice:
+            if exchange.row.advice:
                 self._store(exchange, now, out)
             else:
                 self._decline(exchange, counterpart.profile.codes.link_down, now, out)
@@ -130,6 +131,9 @@ class AuthorizeDesk:
             fields = request_fields(office, counterpart, exchange, terminal, pan, now)
         except PinUnusable:
             self._decline(exchange, PIN_UNUSABLE, now, out)
+            return
+        except WireError:
+            self._decline(exchange, admit.FORMAT_ERROR, now, out)
             return
         if exchange.net_key in counterpart.inflight:
             office.statistics.violations["link_key_reused"] += 1
@@ -155,7 +159,7 @@ class AuthorizeDesk:
     ) -> None:
         """The same STAN again: an advice gets its first answer again, a request 94."""
         office = self._office
-        if row.mti == "0220" and self._same(earlier, row, message.fields, terminal):
+        if row.advice and self._same(earlier, row, message.fields, terminal):
             if earlier.request is not None:
                 earlier.link, earlier.frame = link, frame  # still on its way: the answer goes to the newer connection
             else:
@@ -304,7 +308,7 @@ class AuthorizeDesk:
         self._office.statistics.rejected += 1
         key = (message.fields.get(7, ""), message.fields.get(11, ""))
         exchange = counterpart.inflight.waiting(key)
-        if exchange is None or exchange.row.mti == "0220":
+        if exchange is None or exchange.row.advice:
             return
         counterpart.inflight.take(key)
         exchange.response_code = counterpart.profile.codes.rejected
@@ -314,7 +318,7 @@ class AuthorizeDesk:
     def _give_up(self, counterpart: Counterpart, exchange: Exchange, reason: str, now: Now, out: Out) -> None:
         """No usable answer: an advice is stored and repeated, anything that moves money is reversed."""
         row = exchange.row
-        if row.mti == "0220":
+        if row.advice:
             counterpart.inflight.take(exchange.net_key)  # its answer belongs to the store from now on
             self._store(exchange, now, out)
             return

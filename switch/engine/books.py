@@ -19,14 +19,15 @@ class Exchange:
     The PAN stands here only sealed under the HSM's storage key, truncated and as a keyed hash. `link`, `frame` and
     `request` (the terminal's fields) are kept only while an answer is owed. `reversal` is "", "queued", "acked",
     "refused" (the other side would not take it) or "closed" (its day was over: nothing was sent, the terminal was told
-    25); the last two are settled by hand.
+    25); the last two are settled by hand. `refunded` and `added` are what later transactions gave back of it, or added
+    to it (a tip, an adjustment, more on hold).
     """
 
     __slots__ = (
-        "acquirer", "amount", "auth_code", "batch", "counterpart", "currency", "deadline", "entry_mode", "forwarder",
-        "frame", "kind", "link", "mcc", "mid", "net_stan", "net_time", "on_us", "original", "pan_hash", "pan_masked",
-        "pan_sealed", "psn", "receiver", "refunded", "request", "response_code", "reversal", "rrn", "settlement_date",
-        "stan", "state", "tid", "undone",
+        "acquirer", "added", "amount", "auth_code", "batch", "confirmed", "counterpart", "currency", "deadline",
+        "entry_mode", "forwarder", "frame", "kind", "link", "mcc", "mid", "net_stan", "net_time", "on_us", "original",
+        "pan_hash", "pan_masked", "pan_sealed", "psn", "receiver", "refunded", "request", "response_code", "reversal",
+        "rrn", "settlement_date", "stan", "state", "tid", "undone",
     )  # fmt: skip
 
     def __init__(self, kind: str, mid: str, tid: str, batch: str, stan: str) -> None:
@@ -58,6 +59,8 @@ class Exchange:
         self.reversal = ""
         self.undone = False
         self.refunded = 0
+        self.added = 0
+        self.confirmed = False
         self.original: Exchange | None = None
         self.link: Link | None = None
         self.frame: Frame | None = None
@@ -84,8 +87,8 @@ class Exchange:
 
     @property
     def counts(self) -> bool:
-        """Whether it stands in the terminal's batch: approved and not reversed."""
-        return self.approved and not self.reversal
+        """Whether it stands in the terminal's batch: approved, not reversed, and no confirmation stands for it."""
+        return self.approved and not self.reversal and not self.confirmed
 
     def __repr__(self) -> str:
         return f"Exchange({self.kind} {self.tid}/{self.batch}/{self.stan} {self.state} {self.response_code})"
@@ -132,6 +135,24 @@ class Books:
         self.rrn_last = 0
         self.row_last = 0
 
+    def adopt(self, terminals: Iterable[Terminal]) -> None:
+        """Take a new list of terminals, all at once: new ones open, changed ones keep their batch and keys.
+
+        Those no longer listed are closed: what they have under way goes on, what they ask anew is answered 97.
+        """
+        gone = set(self.terminals)
+        for fresh in terminals:
+            known = self.terminals.setdefault(fresh.tid, fresh)
+            gone.discard(fresh.tid)
+            if known is not fresh:
+                if known.suite != fresh.suite:
+                    known.signed_in = False  # its keys are of the wrong kind now
+                for name in ("mid", "mcc", "merchant_name", "suite", "status"):
+                    setattr(known, name, getattr(fresh, name))
+        for tid in gone:
+            self.terminals[tid].status = "closed"
+        self.merchants = {t.mid for t in self.terminals.values() if t.status == "active"}
+
     def next_rrn(self, day_of_year: int) -> str:
         """DE37: day of the year (3) and a running count (9)."""
         self.rrn_last += 1
@@ -152,29 +173,34 @@ class Books:
         row = exchange.row
         if row.sign:
             self.batches.setdefault((exchange.tid, exchange.batch), []).append(exchange)
-        if exchange.kind == "preauth":
+        if row.effect == "hold":
             self.by_auth[exchange.auth_code, exchange.pan_hash] = exchange
-        original = exchange.original
-        if original is None:
-            return
-        if exchange.kind == "refund":
-            original.refunded += exchange.amount
-        else:
-            original.undone = True
-        if exchange.kind == "completion_void" and original.original is not None:
-            original.original.undone = False  # the pre-authorization stands again
+        self._touch(exchange, 1)
 
     def unsettle(self, exchange: Exchange) -> None:
         """Take back what `settle_answer` did, when the exchange itself is reversed."""
+        if exchange.approved:
+            self._touch(exchange, -1)
+
+    def _touch(self, exchange: Exchange, way: int) -> None:
+        """What an exchange does to its original, or (`way` -1) did."""
         original = exchange.original
-        if original is None or not exchange.approved:
+        if original is None:
             return
-        if exchange.kind == "refund":
-            original.refunded -= exchange.amount
-        else:
-            original.undone = False
-        if exchange.kind == "completion_void" and original.original is not None:
-            original.original.undone = True
+        if exchange.row.confirms:
+            original.confirmed = way > 0
+            return
+        match exchange.row.effect:
+            case "credit":
+                original.refunded += way * exchange.amount
+            case "debit" | "hold_more":
+                original.added += way * exchange.amount
+            case "capture":
+                original.undone = way > 0
+            case "undo":
+                original.undone = way > 0
+                if original.row.effect == "capture" and original.original is not None:
+                    original.original.undone = way < 0  # the pre-authorization stands again
 
     def totals(self, tid: str, batch: str) -> tuple[int, int, int, int]:
         """(debit minor, debit count, credit minor, credit count) of a batch: what counts, by the rows' sign."""

@@ -132,6 +132,23 @@ class Engine:
         else:
             self.office.statistics.unmatched += 1
 
+    # change under load
+
+    def reload(self, terminals: Iterable[Terminal], routes: Routes, pos: PosProfile, keys: Hsm) -> None:
+        """Take new terminals, routes, profile and master keys between two messages: nothing under way is dropped.
+
+        `keys` stands under the same local master key; its records replace those of the same label. Everything was
+        checked before, so nothing here can fail half-way.
+        """
+        office = self.office
+        for label in keys.labels():
+            record = keys.record(label)
+            if record.usage in ("tmk", "zmk"):  # the journal's own keys stay what its rows were sealed with
+                office.hsm.restore(record)
+        office.books.adopt(terminals)
+        office.routes = routes
+        office.use(pos)
+
     # recovery and what may be seen from outside
 
     def recover(self, rows: Iterable[tuple[str, tuple[Any, ...]]], now: Now, out: Out) -> None:

@@ -16,12 +16,13 @@ from switch.wire.errors import WireError
 from switch.wire.framing import Frame
 from switch.wire.mab import network_mab
 from switch.wire.message import Message
-from switch.wire.private_62 import WrappedKey, write_keys
+from switch.wire.private_62 import WrappedKey, read_parameters, write_keys, write_parameters
 from switch.wire.private_network import read_new_key
 from switch.wire.transactions import ADMIN_MANDATORY, reply_mti
 
 SIGN_ON, SIGN_OFF, KEY_RESET, CUT_START, CUT_END, LINE_TEST = "001", "002", "101", "201", "202", "301"
 TERMINAL_SIGN_OFF, TERMINAL_ECHO = "002", "301"
+PARAMETERS, PARAMETERS_END, TERMINAL_STATUS = "360", "361", "362"
 WRONG_KEY, NOT_SUPPORTED = "A7", "40"
 PIN_KEY, MAC_KEY = "1", "2"
 """DE53, first digit: which key a reset is about."""
@@ -47,7 +48,7 @@ class ManageDesk:
     # terminals
 
     def on_terminal(self, link: Link, frame: Frame, message: Message, now: Now, out: Out) -> None:
-        """0800 and 0820 of a terminal: sign-in, sign-off, echo test."""
+        """0800 and 0820 of a terminal: sign-in, sign-off, echo test, parameters, status."""
         office, fields = self._office, message.fields
         terminal, code = admit.known(office, message)
         network_code = fields.get(60, "")[8:11]
@@ -60,6 +61,10 @@ class ManageDesk:
         if code or terminal is None:
             office.statistics.refused += 1
             office.answer(link, frame, message.mti, fields, code, now, out)
+        elif network_code in (PARAMETERS, TERMINAL_STATUS):
+            self._parameters(link, frame, message, network_code, now, out)
+        elif network_code == PARAMETERS_END:
+            office.answer(link, frame, message.mti, fields, "00", now, out)
         elif message.mti == "0800":
             self._sign_in(link, frame, message, terminal, network_code, now, out)
         elif network_code == TERMINAL_SIGN_OFF:
@@ -68,6 +73,24 @@ class ManageDesk:
             office.answer(link, frame, message.mti, fields, "00", now, out, after=number)
         else:
             office.answer(link, frame, message.mti, fields, "00", now, out)
+
+    def _parameters(self, link: Link, frame: Frame, message: Message, network_code: str, now: Now, out: Out) -> None:
+        """Give a terminal the profile's parameters (360), or hear how it is (362): 30 for an unreadable list."""
+        office, fields = self._office, message.fields
+        extra: dict[int, Any] = {}
+        code = "00"
+        if network_code == PARAMETERS:
+            given = sorted(office.pos.parameters.items())
+            if given:
+                extra = {62: write_parameters(given)}  # no DE37: an RRN is only given out with a row
+            else:
+                code = NOT_SUPPORTED
+        else:
+            try:
+                read_parameters(fields[62])
+            except WireError:
+                code = admit.FORMAT_ERROR
+        office.answer(link, frame, message.mti, fields, code, now, out, extra)
 
     def _sign_in(
         self, link: Link, frame: Frame, message: Message, terminal: Terminal, code: str, now: Now, out: Out

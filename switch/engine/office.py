@@ -16,7 +16,7 @@ from switch.machine import Link, Now, Out, Post, Send
 from switch.wire.codec import codec_of
 from switch.wire.errors import EncodeError
 from switch.wire.framing import Frame, reply_header, reply_tpdu
-from switch.wire.profile import PosProfile, dialect_of
+from switch.wire.profile import PosProfile, dialect_of, rows_by_key
 from switch.wire.redact import mask_pan
 from switch.wire.transactions import APPROVED, reply_mti
 
@@ -43,12 +43,17 @@ class Office:
         self.hsm = hsm
         self.counterparts = dict(counterparts)
         self.routes = routes
-        self.pos = pos
-        self.codec = codec_of(dialect_of(pos))
+        self.use(pos)
         self.acquirer = acquirer
         self.statistics = Statistics()
         self._second = 0
         self._day = ("", "", 0)
+
+    def use(self, pos: PosProfile) -> None:
+        """Speak to terminals by this profile from now on."""
+        self.pos = pos
+        self.codec = codec_of(dialect_of(pos))
+        self.rows = rows_by_key(pos)
 
     # the clock as fields
 

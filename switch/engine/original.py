@@ -16,10 +16,9 @@ def find_original(books: Books, exchange: Exchange, request: dict[int, Any]) -> 
         original = books.by_rrn.get(request[37])
     else:
         original = books.by_auth.get((request[38], exchange.pan_hash))
-    if original is None or original.mid != exchange.mid or not original.counts:
-        return None, NOT_FOUND
-    wanted = row.undoes or ("preauth" if row.original == "auth" else "")
-    if wanted and original.kind != wanted:
+    if row.confirms:
+        return _confirmed(exchange, original), ""
+    if original is None or original.mid != exchange.mid or not original.counts or original.kind not in row.of:
         return None, NOT_FOUND
     if original.pan_hash != exchange.pan_hash:
         return original, WRONG_CARD
@@ -31,15 +30,29 @@ def _by_stan(books: Books, exchange: Exchange, de61: str) -> Exchange | None:
     return books.exchanges.get((exchange.tid, de61[:6], de61[6:12]))
 
 
+def _confirmed(exchange: Exchange, original: Exchange | None) -> Exchange | None:
+    """The request that a confirmation tells again, if it ever left the switch; without one it stands for itself."""
+    if original is None or not original.net_stan or original.kind not in exchange.row.of:
+        return None
+    return original if original.pan_hash == exchange.pan_hash and original.amount == exchange.amount else None
+
+
 def _fits(exchange: Exchange, original: Exchange) -> str:
     if original.undone:
         return NOT_ALLOWED
-    if exchange.kind == "refund":
-        if original.row.sign <= 0:
-            return NOT_FOUND
-        return WRONG_AMOUNT if exchange.amount > original.amount - original.refunded else ""
-    if exchange.row.undoes:
-        if original.refunded:
-            return NOT_ALLOWED
-        return "" if exchange.amount == original.amount else WRONG_AMOUNT
-    return ""  # a completion may differ from its pre-authorization; the issuer knows its limit
+    amount = exchange.amount
+    match exchange.row.effect:
+        case "credit":
+            return WRONG_AMOUNT if amount > original.amount - original.refunded else ""
+        case "undo":
+            if original.refunded or (original.added and original.row.effect != "hold"):
+                return NOT_ALLOWED
+            return "" if amount == original.amount + original.added else WRONG_AMOUNT
+        case "debit":  # a tip or an adjustment: once, in the batch of what it adds to
+            if original.batch != exchange.batch:
+                return NOT_FOUND
+            return NOT_ALLOWED if original.added or original.refunded else ""
+        case "none":
+            return "" if amount == original.amount else WRONG_AMOUNT
+        case _:
+            return ""  # a completion may differ from its pre-authorization; the issuer knows its limit

@@ -1,7 +1,7 @@
 """A terminal's request as it looks on the other side: the fields the network wants, from those the terminal sent."""
 
 import time
-from typing import Any
+from typing import Any, Final
 
 from switch.crypto.errors import CryptoError
 from switch.engine.books import Exchange, Terminal
@@ -9,14 +9,26 @@ from switch.engine.counterpart import BEIJING_S, Counterpart
 from switch.engine.office import Office
 from switch.machine import Now
 from switch.wire.errors import WireError
-from switch.wire.private import read_sm_pin, write_sm_pin
-from switch.wire.private_62 import read_sm_pin_62
-from switch.wire.private_network import De60, OriginalData, write_60, write_90, write_original_amount
+from switch.wire.private import Usage, read_sm_pin, write_sm_pin
+from switch.wire.private_62 import read_detail, read_sm_pin_62, read_transfer_pan
+from switch.wire.private_network import (
+    De60,
+    OriginalData,
+    write_48_usages,
+    write_60,
+    write_90,
+    write_original_amount,
+)
+from switch.wire.profile import coded
+from switch.wire.transactions import Transaction
 
 MERCHANT_NAME_BYTES = 40
 NET60_DIGITS = 23
 """An acquirer sends DE60 up to the initiation mode; the network fills the rest."""
-_UNCHANGED = (22, 23, 25, 41, 42, 49, 55)
+DETAIL_USAGES: Final = {"instalment": "IP", "points": "BP"}
+"""Usages of DE48 on the network for what a terminal's DE62 holds (unverified)."""
+
+_UNCHANGED = (22, 23, 41, 42, 49, 55)
 
 
 class PinUnusable(Exception):
@@ -37,7 +49,7 @@ def request_fields(
 ) -> dict[int, Any]:
     """The fields of the network request for a terminal's request (member rules, base request and differences).
 
-    Raises PinUnusable where a PIN is present that cannot be translated.
+    Raises PinUnusable where a PIN is present that cannot be translated, WireError for a DE62 that cannot be read.
     """
     request = exchange.request or {}
     row = exchange.row
@@ -45,22 +57,17 @@ def request_fields(
     fields.update({de: request[de] for de in _UNCHANGED if de in request})
     if row.amount:
         fields[4] = request[4]
-    if 14 in request and row.undoes != "sale":
+    if 14 in request and not row.drops_expiry:
         fields[14] = request[14]
     if 35 in request:
         fields[35] = request[35].replace("D", "=")
     if 36 in request:
         fields[36] = request[36].replace("D", "=")
-    if row.original in ("auth", "rrn") and 38 in request:
+    if (row.voice or row.original in ("auth", "rrn")) and 38 in request:
         fields[38] = request[38]
-    original = exchange.original
-    if original is not None:
-        if original.auth_code:
-            fields[38] = original.auth_code
-        if row.undoes in ("sale", "completion") or row.name == "refund":
-            fields[90] = original_elements(original)
-        if row.name == "refund":
-            fields[48] = write_original_amount(original.amount)
+    put_original(fields, exchange)
+    if row.detail:
+        put_detail(fields, row, read_detail(request[62], row.detail))
     put_pin(office, counterpart, request, terminal, pan, fields)
     fields[60] = net60(counterpart, exchange)
     return fields
@@ -69,7 +76,7 @@ def request_fields(
 def base_fields(counterpart: Counterpart, exchange: Exchange, name: str, pan: str, now: Now) -> dict[int, Any]:
     """What every message about an exchange carries: card, codes, times, institutions, terminal."""
     moment = time.gmtime(now.wall + BEIJING_S)
-    row = exchange.row
+    row = coded(exchange.row, counterpart.profile)
     return {
         2: pan,
         3: row.network_processing_code,
@@ -78,6 +85,7 @@ def base_fields(counterpart: Counterpart, exchange: Exchange, name: str, pan: st
         12: time.strftime("%H%M%S", moment),
         13: time.strftime("%m%d", moment),
         18: exchange.mcc,
+        25: row.condition,
         32: counterpart.profile.acquirer,
         33: counterpart.profile.forwarder,
         37: exchange.rrn,
@@ -91,11 +99,37 @@ def net60(counterpart: Counterpart, exchange: Exchange, reason: str = "0000") ->
     sub_fields = De60(
         reason=reason,
         read_capability="6" if chip else "2",
-        terminal_type=counterpart.profile.terminal_type,
+        terminal_type=exchange.row.terminal_type or counterpart.profile.terminal_type,
         reserved_3="004" if counterpart.profile.keys.suite == "sm4" else "000",
         initiation="1",
     )
     return write_60(sub_fields, size=NET60_DIGITS)
+
+
+def put_original(fields: dict[int, Any], exchange: Exchange) -> None:
+    """What names the earlier transaction of a void, refund, completion or advice on the network: DE38, 48, 90."""
+    original, row = exchange.original, exchange.row
+    if original is None:
+        if row.voice:
+            fields[38] = exchange.auth_code
+        return
+    if original.auth_code:
+        fields[38] = original.auth_code
+    if row.elements:
+        fields[90] = original_elements(original)
+    if row.effect == "credit" and not row.confirms:
+        fields[48] = write_original_amount(original.amount)
+
+
+def put_detail(fields: dict[int, Any], row: Transaction, detail: bytes) -> None:
+    """What a terminal says in DE62 as the network wants it: a receiving account in DE103, other details in DE48.
+
+    The usages of DE48 are unverified: the sources have no table for them.
+    """
+    if row.detail == "transfer":
+        fields[103] = read_transfer_pan(detail)
+    else:
+        fields[48] = write_48_usages((Usage(DETAIL_USAGES[row.detail], detail),))
 
 
 def original_elements(original: Exchange) -> str:

@@ -117,7 +117,7 @@ def _finish(
         exchange.response_code = office.counterparts[exchange.counterpart].profile.codes.no_reply
         if exchange.row.reversible:
             reverse.queue(exchange, "restart", now, out)
-        elif exchange.row.mti == "0220":
+        elif exchange.row.advice:
             exchange.response_code = "00"
             number = office.journal(exchange, "stored", now, out, "restart", exchange.net_key)
             office.books.settle_answer(exchange)

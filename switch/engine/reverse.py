@@ -49,7 +49,7 @@ class ReverseDesk:
             return None, DONE, 0
         if int(fields[4]) != exchange.amount:
             return exchange, WRONG_AMOUNT, 0
-        if not exchange.row.reversible or exchange.undone:
+        if not exchange.row.reversible or exchange.undone or exchange.added:
             return exchange, NOT_ALLOWED, 0
         if exchange.reversal:
             return exchange, DAY_CLOSED if exchange.reversal == "closed" else DONE, 0

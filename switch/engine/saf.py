@@ -11,10 +11,9 @@ from typing import Any, Final, Literal, NamedTuple
 from switch.engine.books import Exchange
 from switch.engine.counterpart import Counterpart
 from switch.engine.office import Office
-from switch.engine.outward import base_fields, net60, original_elements
+from switch.engine.outward import base_fields, net60, original_elements, put_original
 from switch.machine import Arm, Now, Out
 from switch.wire.message import Message
-from switch.wire.private_network import write_original_amount
 from switch.wire.transactions import APPROVED, reply_mti
 
 REVERSAL: Final = "0420"
@@ -159,7 +158,7 @@ class Saf:
         office = self._office
         exchange.settlement_date = fields.get(15, "")
         exchange.receiver = fields.get(100, "")
-        exchange.auth_code = fields.get(38, "")
+        exchange.auth_code = fields.get(38, exchange.auth_code)
         office.statistics.advices_delivered += 1
         if code in DELIVERED:
             office.journal(exchange, "delivered", now, out, reason=code)
@@ -201,15 +200,10 @@ def reversal_fields(office: Office, item: Item, now: Now) -> dict[int, Any]:
 
 
 def advice_fields(office: Office, item: Item, now: Now) -> dict[int, Any]:
-    """A refund advice as it was, from what the journal keeps of it."""
+    """An advice as it was, from what the journal keeps of it."""
     fields = _about(office, item, now)
     fields[60] = net60(item.counterpart, item.exchange)
-    original = item.exchange.original
-    if original is not None:
-        if original.auth_code:
-            fields[38] = original.auth_code
-        fields[48] = write_original_amount(original.amount)
-        fields[90] = original_elements(original)
+    put_original(fields, item.exchange)
     return fields
 
 
@@ -220,7 +214,6 @@ def _about(office: Office, item: Item, now: Now) -> dict[int, Any]:
     fields = base_fields(item.counterpart, exchange, name, office.open_card(exchange), now)
     fields[7], fields[11] = item.key
     fields[22] = exchange.entry_mode
-    fields[25] = exchange.row.condition
     fields[41], fields[42], fields[49] = exchange.tid, exchange.mid, exchange.currency
     if exchange.psn:
         fields[23] = exchange.psn

@@ -24,7 +24,7 @@ from switch.wire.errors import DecodeError
 from switch.wire.framing import Frame
 from switch.wire.message import Message
 from switch.wire.private_network import De121, write_121
-from switch.wire.profile import NetworkProfile
+from switch.wire.profile import NetworkProfile, rows_by_network
 from switch.wire.transactions import FINANCIAL_MTIS, reply_mti
 
 DELAYED_MAX: Final = 65_536
@@ -62,6 +62,7 @@ class Centre:
         self._counts: Counter[str] = Counter()
         self._management = Management(profile, self._envelope, self._keys, self._count, self._welcome)
         self._profile = profile
+        self._rows = rows_by_network(profile)
         self._lines: dict[Link, Line] = {}
         self._by_bin = {prefix: bank for bank in self.banks for prefix in bank.issuer.bins}
         self._bin_lengths = sorted({len(prefix) for prefix in self._by_bin}, reverse=True)
@@ -146,7 +147,7 @@ class Centre:
         if code:
             self._answer(line, header, message, Decision(code, self.settlement_date), None, out)
             return
-        request = Request(message.mti, kind_of(message.mti, fields), fields)
+        request = Request(message.mti, kind_of(message.mti, fields, self._rows), fields)
         bank = self._bank_of(request.pan)
         if bank is None:
             # No bank here can have approved anything for this card, so there is nothing to undo either.
@@ -171,7 +172,7 @@ class Centre:
             return "A0"
         if 3 not in fields or 25 not in fields:
             return "30"
-        kind = kind_of(message.mti, fields)
+        kind = kind_of(message.mti, fields, self._rows)
         if not kind:
             return "12"
         return "30" if missing(message.mti, kind, fields) else ""
@@ -196,10 +197,16 @@ class Centre:
             out.append(Close(line.link, "rule"))
             return
         forced = rule.code if rule is not None and action == "code" else ""
+        receiving = self._bank_of(request.receiver) if request.receiver else None
+        if receiving is not None:
+            request.receiving = receiving.institution
+            forced = forced or ("" if receiving.knows(request.receiver) else "14")
         decision = bank.decide(request, now, self._posts + 1, forced)
         if decision.row is not None:
             self._posts += 1
             out.append(Post(self._posts, LEDGER.name, (*decision.row, self.name)))
+            if decision.receiver is not None:
+                decision = self._pass_on(decision, decision.receiver.institution, out)
         else:
             self._count("repeats" if decision.after else "forced_advices")
         if action == "silence_after_posting":
@@ -210,6 +217,13 @@ class Centre:
             self._hold_back(held, now.mono + rule.delay_s, out)
         else:
             self._answer(line, header, message, decision, bank, out)
+
+    def _pass_on(self, decision: Decision, institution: str, out: Out) -> Decision:
+        """The receiving leg of a load or transfer, at whichever bank it is; the answer waits for its row too."""
+        bank = next(bank for bank in self.banks if bank.institution == institution)
+        self._posts += 1
+        out.append(Post(self._posts, LEDGER.name, (*bank.receive(decision, self._posts), self.name)))
+        return decision._replace(after=self._posts)
 
     def _hold_back(self, held: Out, at: float, out: Out) -> None:
         for send in held:
@@ -255,8 +269,8 @@ class Centre:
         """Begin the change to settlement date `new_date` (MMDD); False while one runs, or if it is the date already."""
         if self._cutover is not None or new_date == self.settlement_date:
             return False
-        if len(new_date) != 4 or not (new_date.isascii() and new_date.isdigit()):
-            raise ValueError("a settlement date has four digits, MMDD")
+        if not 0 < (_place_in_year(new_date) - _place_in_year(self.settlement_date)) % 372 < 186:
+            raise ValueError(f"{new_date} does not come after the settlement date {self.settlement_date}")
         self.settlement_date = new_date
         self._cutover = CutOver(self._envelope, self.banks, self._profile.forwarder, new_date, window_s)
         self._cutover.begin(self._lines.values(), now, out)
@@ -302,3 +316,11 @@ class Centre:
 def _de121(institution: str) -> str:
     """`5` the issuer decided, single message, debit; 40 reserved: a mark, the issuer, fill."""
     return write_121(De121("5", "1", "1", f"S{'0' * 9}{institution:<11}{'0' * 19}"))
+
+
+def _place_in_year(date: str) -> int:
+    """MMDD as a count of days in a year of twelve months of 31 days, to say which of two dates is the later one."""
+    month, day = (int(date[:2]), int(date[2:])) if len(date) == 4 and date.isascii() and date.isdigit() else (0, 0)
+    if not (1 <= month <= 12 and 1 <= day <= 31):
+        raise ValueError("a settlement date has four digits, MMDD")
+    return (month - 1) * 31 + day - 1

@@ -11,12 +11,13 @@ import time
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+from switch.clearing.schema import LEDGER
 from switch.crypto.hsm import Hsm
-from switch.issuer.ledger import Account, Ledger
+from switch.issuer.ledger import Account, Ledger, account_name
 from switch.issuer.portfolio import Card, Portfolio
-from switch.issuer.register import NOTHING, Entry, Key, Movement, Register, approve
+from switch.issuer.register import NOTHING, Entry, Key, Movement, Receiver, Register, approve, head_of
 from switch.issuer.request import REVERSIBLE_MTIS, Request
-from switch.issuer.verify import Limits, refuse_card, refuse_limits, refuse_pin
+from switch.issuer.verify import Limits, refuse_assisted, refuse_card, refuse_limits, refuse_pin
 from switch.machine import Now
 from switch.wire.private import Balance, write_54
 from switch.wire.redact import mask_pan
@@ -34,13 +35,13 @@ BALANCE_MAX: Final = 10**12 - 1
 
 _BEIJING_S: Final = 8 * 3600
 _DAY_MS: Final = 86_400_000
-_VOIDS: Final = {"sale_void": "sale", "completion_void": "completion"}
-_EFFECTS: Final = {"sale": "debit", "refund": "credit", "preauth": "hold", "completion": "capture"}
+LEG: Final = "leg"
+"""Effect of the ledger row of a receiving card, beside that of the card that pays."""
 
 
 class Decision(NamedTuple):
     """An answer: what it says, and the ledger row that must be durable before it leaves (`after`; `row` is that row,
-    None if it was posted before)."""
+    None if it was posted before). What `receiver` is paid, or has to give back, is `received_minor`."""
 
     response_code: str
     settlement_date: str
@@ -48,6 +49,8 @@ class Decision(NamedTuple):
     balances: str = ""
     after: int = 0
     row: tuple[Any, ...] | None = None
+    receiver: Receiver | None = None
+    received_minor: int = 0
 
 
 class Bank:
@@ -92,13 +95,39 @@ class Bank:
         if code:
             entry.response_code = code
         else:
-            if not request.reversal and request.kind != "balance":
-                entry.auth_code = f"{number % 1_000_000:06d}"
+            if not request.reversal and request.row.amount:
+                entry.auth_code = request.auth_code if request.row.voice else f"{number % 1_000_000:06d}"
+            if request.receiving and not request.reversal:
+                entry.receiver = Receiver(
+                    request.receiving,
+                    self._hsm.keyed_hash(PAN_HASH_KEY, request.receiver.encode()).hex(),
+                    mask_pan(request.receiver),
+                )
             moved = self._take_effect(entry)
         self.register.add(entry)
-        balances = self._balances(request) if request.kind == "balance" and entry.approved else ""
+        balances = self._balances(request) if request.row.tells_balance and entry.approved else ""
         row = self._row(request, entry, moved)
-        return Decision(entry.response_code, entry.settlement_date, entry.auth_code, balances, number, row)
+        receiver = head_of(entry).receiver if moved.posted else None
+        return Decision(
+            entry.response_code, entry.settlement_date, entry.auth_code, balances, number, row, receiver, moved.posted
+        )
+
+    def knows(self, pan: str) -> bool:
+        """Whether this card is one of this bank's; its account is open then."""
+        self._hash_of(pan)
+        return pan in self._known
+
+    def receive(self, decision: Decision, number: int) -> tuple[Any, ...]:
+        """Book the receiving leg of another row's load or transfer; the ledger row of it."""
+        receiver, row = decision.receiver, dict(zip(LEDGER.names, decision.row or (), strict=False))
+        if receiver is None:
+            raise ValueError("there is no receiving leg")
+        self.ledger.book(self.ledger.account(receiver.pan_hash), row["acquirer"], -decision.received_minor, 0)
+        row |= {
+            "number": number, "issuer": self.institution, "effect": LEG, "posted_minor": -decision.received_minor,
+            "held_minor": 0, "pan_masked": receiver.pan_masked, "pan_hash": receiver.pan_hash,
+        }  # fmt: skip
+        return tuple(row.values())
 
     def _hash_of(self, pan: str) -> str:
         known = self._known.get(pan)
@@ -134,27 +163,57 @@ class Bank:
             return "14"
         if request.currency != CURRENCY:
             return "12"
-        if request.amount_minor == 0 and request.kind != "balance":
+        if request.amount_minor == 0 and request.row.amount:
             return "13"
-        if request.kind == "refund":
-            return self._judge_refund(request, entry)
+        if request.advice:
+            return self._judge_advice(request, entry)
         card, account = known
         account.begin_day(self.settlement_date)
         code = refuse_card(card, request.track2, request.expiry, _month(int(now.wall) // 3600))
         if not code and request.pin is not None:
             code = refuse_pin(self._hsm, PIN_REFERENCE_KEY, card, account, request.pin, self.limits.tries_max)
-        return code or self._judge_kind(request, entry, account)
+        if not code and request.row.assisted:
+            code = refuse_assisted(card, account, request.pin is not None, request.amount_minor, self.limits)
+        return code or self._judge_kind(request, entry, self._account(request, card))
+
+    def _account(self, request: Request, card: Card) -> Account:
+        """The account a request moves; a card begins with as many points as its balance has minor units."""
+        account = self.ledger.account(account_name(self._known[card.pan][1].pan_hash, request.kind))
+        self.ledger.open(account, card)
+        account.begin_day(self.settlement_date)
+        return account
 
     def _judge_kind(self, request: Request, entry: Entry, account: Account) -> str:
-        kind = request.kind
-        if kind in ("sale", "preauth"):
+        row = request.row
+        code = ""
+        if row.original == "auth":
+            code = self._judge_hold(request, entry)
+        elif row.effect == "undo":
+            code = self._judge_void(request, entry)
+        if not code and row.effect in ("debit", "hold", "hold_more"):
             if account.available_minor < request.amount_minor:
                 return "51"
             return refuse_limits(account, request.amount_minor, self.limits)
-        if kind in _VOIDS:
-            return self._judge_void(request, entry)
-        if kind in ("preauth_void", "completion"):
+        return code
+
+    def _judge_advice(self, request: Request, entry: Entry) -> str:
+        """What an advice tells has happened: it is refused only where it cannot have."""
+        row = request.row
+        if row.confirms:
+            return self._judge_confirmation(request, entry)
+        if row.effect == "credit":
+            return self._judge_refund(request, entry)
+        if row.original == "auth":
             return self._judge_hold(request, entry)
+        if request.original is None:
+            return ""
+        original = self._own_original(request, entry)
+        if original is None or not original.stands:
+            return "25"
+        if row.effect == "debit":
+            if original.refunded_minor or original.added_minor:
+                return "12"
+            entry.original = original
         return ""
 
     def _own_original(self, request: Request, entry: Entry) -> Entry | None:
@@ -171,7 +230,9 @@ class Bank:
             return "25"
         if request.auth_code and request.auth_code != original.auth_code:
             return "25"
-        if original.kind != _VOIDS[request.kind] or not original.stands or original.refunded_minor:
+        if original.kind not in request.row.of or not original.stands:
+            return "12"
+        if original.refunded_minor or original.added_minor:
             return "12"
         if original.settlement_date != self.settlement_date:
             return "22"
@@ -181,19 +242,22 @@ class Bank:
         return ""
 
     def _judge_hold(self, request: Request, entry: Entry) -> str:
-        """Void or completion of a hold: 25 no such hold; 22 older than 30 days; 12 gone or completed before; 64 another
-        amount, or a completion above 115 % of the hold. Within that the issuer pays, whatever the balance."""
+        """Void or completion of a hold, or more of it: 25 no such hold; 22 older than 30 days; 12 gone or completed
+        before; 64 another amount, or a completion above 115 % of the hold. Within that the issuer pays, whatever the
+        balance."""
         hold = self.register.find_hold(entry.pan_hash, request.auth_code)
         if hold is None or hold.key.acquirer != request.key.acquirer or hold.reversed:
+            return "25"
+        if hold.kind not in request.row.of:
             return "25"
         if not hold.stands or hold.completed:
             return "12"
         if entry.at_ms - hold.at_ms > HOLD_DAYS_MAX * _DAY_MS:
             return "22"
-        if request.kind == "completion":
-            if request.amount_minor * 100 > hold.amount_minor * COMPLETION_PERCENT_MAX:
-                return "64"
-        elif request.amount_minor != hold.amount_minor:
+        held_minor, effect = hold.amount_minor + hold.added_minor, request.row.effect
+        if effect == "capture" and request.amount_minor * 100 > held_minor * COMPLETION_PERCENT_MAX:
+            return "64"
+        if effect == "undo" and request.amount_minor != held_minor:
             return "64"
         entry.original = hold
         return ""
@@ -206,17 +270,28 @@ class Bank:
         if request.original is None or self.register.find(request.original) is None:
             return ""
         original = self._own_original(request, entry)
-        if original is None or original.kind not in ("sale", "completion") or not original.stands:
+        if original is None or original.kind not in request.row.of or not original.stands:
             return "25"
         if original.refunded_minor + request.amount_minor > original.amount_minor:
             return "64"
         entry.original = original
         return ""
 
+    def _judge_confirmation(self, request: Request, entry: Entry) -> str:
+        """What has happened is never refused. An original that was approved has moved the money already; one that has
+        not come yet is refused when it does."""
+        if request.original is not None:
+            original = self._own_original(request, entry)
+            if original is not None and original.approved:
+                entry.original = original
+            elif original is None:
+                self.register.expect(request.original)
+        return ""
+
     def _judge_reversal(self, request: Request, entry: Entry) -> str:
         """ "" also where there is nothing to undo. 12 for what is never reversed; 25, and nothing moved, for another
         sender's, card's or amount, for an original of an earlier day and for one refunded since."""
-        if request.original is None or request.original.mti not in REVERSIBLE_MTIS or request.kind == "balance":
+        if request.original is None or request.original.mti not in REVERSIBLE_MTIS or not request.row.reversible:
             return "12"
         if request.foreign_original:
             return "25"
@@ -230,14 +305,14 @@ class Bank:
             return "25"
         if not original.approved or original.reversed:
             return ""
-        if original.settlement_date != self.settlement_date or original.refunded_minor:
+        if original.settlement_date != self.settlement_date or original.refunded_minor or original.added_minor:
             return "25"
         entry.original = original
         return ""
 
     def _take_effect(self, entry: Entry) -> Movement:
         moved = approve(entry)
-        account = self.ledger.accounts.get(entry.pan_hash)
+        account = self.ledger.accounts.get(account_name(entry.pan_hash, entry.kind))
         if account is not None:
             self.book(account, entry, moved)
         return moved
@@ -246,13 +321,17 @@ class Bank:
         """Move the money and count it in the card's day."""
         self.ledger.book(account, entry.key.acquirer, moved.posted, moved.held)
         account.begin_day(entry.settlement_date)
-        if entry.kind != "refund":
+        row = entry.row
+        if row.effect != "credit":
             account.spent_minor = max(0, account.spent_minor + moved.posted + moved.held)
-        if not entry.reversal and entry.kind in ("sale", "preauth"):
+        if row.assisted:
+            account.assisted_minor = max(0, account.assisted_minor + moved.posted)
+        if not entry.reversal and not row.advice and row.effect in ("debit", "hold"):
             account.count += 1
 
     def _balances(self, request: Request) -> str:
-        card, account = self._known[request.pan]
+        card = self._known[request.pan][0]
+        account = self._account(request, card)
         kind = "30" if card.credit else "10"
         entries = (("01", account.balance_minor), ("02", account.available_minor))
         return write_54(
@@ -265,7 +344,7 @@ class Bank:
         original = entry.original.key if entry.original is not None else request.original or _NO_ORIGINAL
         effect = "none"
         if moved != NOTHING:
-            effect = "undo" if entry.reversal else _EFFECTS.get(entry.kind, "undo")
+            effect = "undo" if entry.reversal else entry.row.effect
         return (
             entry.number,
             entry.at_ms,

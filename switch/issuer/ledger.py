@@ -6,6 +6,12 @@ the other, so the sum over all accounts is always nought.
 """
 
 from switch.issuer.portfolio import Card
+from switch.wire.transactions import BY_NAME
+
+
+def account_name(pan_hash: str, kind: str) -> str:
+    """The account that a kind moves: the card's money, or its points."""
+    return f"{pan_hash}/points" if BY_NAME[kind].points else pan_hash
 
 
 class Account:
@@ -15,6 +21,7 @@ class Account:
     """
 
     __slots__ = (
+        "assisted_minor",
         "available_minor",
         "count",
         "day",
@@ -35,6 +42,7 @@ class Account:
         self.tries = 0
         self.day = ""
         self.spent_minor = 0
+        self.assisted_minor = 0
         self.count = 0
 
     @property
@@ -48,6 +56,7 @@ class Account:
             self.day = day
             self.tries = 0
             self.spent_minor = 0
+            self.assisted_minor = 0
             self.count = 0
 
     def __repr__(self) -> str:

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from switch.clearing.schema import LEDGER
-from switch.issuer.host import Bank
-from switch.issuer.register import Entry, Key, Movement, approve
+from switch.issuer.host import LEG, Bank
+from switch.issuer.ledger import account_name
+from switch.issuer.register import Entry, Key, Movement, Receiver, approve
 from switch.wire.transactions import BY_NAME
 
 _COLUMNS: Final = {name: place for place, name in enumerate(LEDGER.names)}
-_HOLD_KINDS: Final = frozenset(("preauth_void", "completion"))
 _YEAR: Final = 12 * 31
 _PIN_REFUSALS: Final = frozenset(("55", "75"))
 
@@ -24,7 +24,9 @@ def recover(banks: Mapping[str, Bank], rows: Iterable[tuple[Any, ...]]) -> int:
     for row in rows:
         number = max(number, row[0])
         bank = banks.get(row[_COLUMNS["issuer"]])
-        if bank is not None:
+        if bank is not None and row[_COLUMNS["effect"]] == LEG:
+            _take_up_leg(banks, bank, row)
+        elif bank is not None:
             _take_up(bank, row)
     return number
 
@@ -59,8 +61,9 @@ def _take_up(bank: Bank, row: tuple[Any, ...]) -> None:
         _link(bank, entry, of["original_time"], of["original_stan"])
         approve(entry)
         moved = Movement(of["posted_minor"], of["held_minor"])
-        if any(moved) or entry.pan_hash in bank.ledger.accounts:
-            bank.book(bank.ledger.account(entry.pan_hash), entry, moved)
+        name = account_name(entry.pan_hash, entry.kind)
+        if any(moved) or name in bank.ledger.accounts:
+            bank.book(bank.ledger.account(name), entry, moved)
     entry.response_code = of["response_code"]
     bank.register.add(entry)
     _count_tries(bank, entry, approved)
@@ -69,16 +72,29 @@ def _take_up(bank: Bank, row: tuple[Any, ...]) -> None:
 def _link(bank: Bank, entry: Entry, original_time: str, original_stan: str) -> None:
     if not original_stan:
         return
-    if entry.reversal:
-        mti = BY_NAME[entry.kind].network_mti
-    else:
-        mti = "0100" if entry.kind in _HOLD_KINDS else "0200"
-    key = Key(mti, original_time, original_stan, entry.key.acquirer, entry.key.forwarder)
-    original = bank.register.find(key)
+    row = entry.row
+    kinds = (entry.kind,) if entry.reversal else row.of
+    # an advice that adds to a sale and one that stands alone are one kind on the network
+    classes = {BY_NAME[kind].network_mti for kind in kinds} or {"0200", "0220"}
+    original = None
+    for mti in sorted(classes):
+        key = Key(mti, original_time, original_stan, entry.key.acquirer, entry.key.forwarder)
+        original = original or bank.register.find(key)
     if original is not None and original.approved:
         entry.original = original
     elif original is None and entry.reversal:
         bank.register.expect(key)
+
+
+def _take_up_leg(banks: Mapping[str, Bank], bank: Bank, row: tuple[Any, ...]) -> None:
+    """The receiving card's side of a load or transfer, whose paying side has its own row."""
+    of = dict(zip(LEDGER.names, row, strict=True))
+    bank.ledger.book(bank.ledger.account(of["pan_hash"]), of["acquirer"], of["posted_minor"], 0)
+    key = Key(of["mti"], of["net_time"], of["net_stan"], of["acquirer"], of["forwarder"])
+    for payer in banks.values():
+        entry = payer.register.find(key)
+        if entry is not None and not entry.reversal:
+            entry.receiver = Receiver(of["issuer"], of["pan_hash"], of["pan_masked"])
 
 
 def _count_tries(bank: Bank, entry: Entry, approved: bool) -> None:
@@ -87,6 +103,6 @@ def _count_tries(bank: Bank, entry: Entry, approved: bool) -> None:
         account = bank.ledger.account(entry.pan_hash)
         account.begin_day(entry.settlement_date)
         account.tries += 1
-    elif approved and account is not None and not entry.reversal and entry.kind != "refund":
+    elif approved and account is not None and not entry.reversal and not entry.row.advice:
         # Rows do not say whether a PIN was given; an approved request is taken to have had the right one.
         account.tries = 0

@@ -8,6 +8,8 @@ reversed, a reversal repeated, and a hold stand again, without a case of their o
 
 from typing import Final, NamedTuple
 
+from switch.wire.transactions import BY_NAME, Transaction
+
 KEEP_REPEATS_DAYS: Final = 2
 KEEP_ORIGINALS_DAYS: Final = 31
 """Settlement days after which declines are forgotten (nobody repeats them), and after which everything is."""
@@ -23,11 +25,21 @@ class Key(NamedTuple):
     forwarder: str
 
 
+class Receiver(NamedTuple):
+    """Who is paid by a load or transfer: the bank (institution), the card's keyed hash and its truncated number."""
+
+    institution: str
+    pan_hash: str
+    pan_masked: str
+
+
 class Entry:
-    """One answered transaction. `original` is what a void, completion, refund or reversal refers to; `void` the latest
-    void of this one, `completions` those of a hold, `refunded_minor` what refunds gave back."""
+    """One answered transaction. `original` is what a void, completion, refund, addition or reversal refers to; `void`
+    the latest void of this one, `completions` those of a hold, `additions` what was added to it (more on hold, a tip),
+    `refunded_minor` what refunds gave back. `receiver` is the other leg of a load or transfer."""
 
     __slots__ = (
+        "additions",
         "amount_minor",
         "at_ms",
         "auth_code",
@@ -37,6 +49,7 @@ class Entry:
         "number",
         "original",
         "pan_hash",
+        "receiver",
         "refunded_minor",
         "response_code",
         "reversal",
@@ -59,8 +72,15 @@ class Entry:
         self.original: Entry | None = None
         self.void: Entry | None = None
         self.completions: tuple[Entry, ...] = ()
+        self.additions: tuple[Entry, ...] = ()
+        self.receiver: Receiver | None = None
         self.refunded_minor = 0
         self.reversed = False
+
+    @property
+    def row(self) -> Transaction:
+        """Its row of the transaction matrix; of a reversal, that of its original."""
+        return BY_NAME[self.kind]
 
     @property
     def approved(self) -> bool:
@@ -75,6 +95,11 @@ class Entry:
     def completed(self) -> bool:
         """Whether this hold has a completion that stands."""
         return any(completion.stands for completion in self.completions)
+
+    @property
+    def added_minor(self) -> int:
+        """What was added to it and stands."""
+        return sum(addition.amount_minor for addition in self.additions if addition.stands)
 
     def __repr__(self) -> str:
         return f"Entry({self.kind} {self.key.time} {self.key.stan} {self.response_code})"
@@ -91,8 +116,8 @@ NOTHING: Final = Movement(0, 0)
 
 
 def head_of(entry: Entry) -> Entry:
-    """The sale, refund or hold at whose head an entry belongs."""
-    while entry.original is not None and (entry.reversal or entry.kind != "refund"):
+    """The sale, refund, hold... at whose head an entry belongs."""
+    while entry.original is not None and (entry.reversal or entry.row.confirms or not entry.row.heads):
         entry = entry.original
     return entry
 
@@ -102,17 +127,13 @@ def moved_by(head: Entry) -> Movement:
     if head.reversal:
         # its original never came
         return NOTHING
-    if head.kind == "preauth":
+    if head.row.effect == "hold":
         posted = sum(completion.amount_minor for completion in head.completions if completion.stands)
-        held = head.amount_minor if head.stands and not head.completed else 0
+        held = head.amount_minor + head.added_minor if head.stands and not head.completed else 0
         return Movement(posted, held)
-    if not head.stands:
+    if not (head.stands and head.row.heads):
         return NOTHING
-    if head.kind == "sale":
-        return Movement(head.amount_minor, 0)
-    if head.kind == "refund":
-        return Movement(-head.amount_minor, 0)
-    return NOTHING
+    return Movement(head.amount_minor * head.row.moves[0], 0)
 
 
 def approve(entry: Entry) -> Movement:
@@ -122,13 +143,16 @@ def approve(entry: Entry) -> Movement:
     entry.response_code = "00"
     original = entry.original
     if original is not None:
+        effect = entry.row.effect
         if entry.reversal:
             original.reversed = True
-        elif entry.kind == "completion":
+        elif effect == "capture":
             original.completions += (entry,)
-        elif entry.kind == "refund":
+        elif effect == "credit" and not entry.row.confirms:
             original.refunded_minor += entry.amount_minor
-        else:
+        elif effect in ("hold_more", "debit"):
+            original.additions += (entry,)
+        elif effect == "undo":
             original.void = entry
     after = moved_by(head)
     return Movement(after.posted - before.posted, after.held - before.held)
@@ -171,7 +195,7 @@ class Register:
         """Keep an entry, answered."""
         self._entries[entry.key] = entry
         self._days[-1].append(entry)
-        if entry.kind == "preauth" and entry.approved and not entry.reversal:
+        if entry.row.effect == "hold" and entry.approved and not entry.reversal:
             self._holds[entry.pan_hash, entry.auth_code] = entry
 
     def turn_day(self) -> None:
@@ -187,7 +211,7 @@ class Register:
 
     def _pass_over(self, entry: Entry) -> bool:
         """Drop an entry to which nothing later can refer."""
-        if entry.approved and not entry.reversal and entry.kind != "balance":
+        if entry.approved and not entry.reversal and entry.row.amount:
             return False
         self._drop(entry)
         return True

@@ -5,20 +5,21 @@ from typing import Any, Final
 
 from switch.issuer.register import Key
 from switch.issuer.verify import PinBlock
-from switch.wire.transactions import BY_NETWORK
+from switch.wire.transactions import BY_NAME, BY_NETWORK, Transaction
 
 _ALWAYS: Final = (2, 3, 7, 11, 12, 13, 18, 22, 25, 32, 33, 37, 41, 42, 49, 60)
-_EXTRA: Final = {
-    "balance": (),
-    "sale": (4,),
-    "sale_void": (4, 90),
-    "refund": (4,),
-    "preauth": (4,),
-    "preauth_void": (4, 38),
-    "completion": (4, 38),
-    "completion_void": (4, 90),
-}
-MANDATORY: Final = {kind: _ALWAYS + extra for kind, extra in _EXTRA.items()}
+
+
+def _wanted(row: Transaction) -> tuple[int, ...]:
+    wanted: tuple[int, ...] = (*_ALWAYS, 4) if row.amount else _ALWAYS
+    if row.voice or row.original == "auth":
+        wanted += (38,)
+    if row.elements and row.undoes:
+        wanted += (90,)
+    return (*wanted, 103) if row.detail == "transfer" else wanted
+
+
+MANDATORY: Final = {row.name: _wanted(row) for row in BY_NETWORK.values()}
 """DEs of a request without which the answer is 30, by kind (network-protocol.md section 6)."""
 
 REVERSAL_MANDATORY: Final = (2, 3, 4, 7, 11, 18, 25, 32, 33, 37, 41, 42, 49, 60, 90)
@@ -30,7 +31,8 @@ class Request:
     """What an issuer needs to know. `kind` is a row of the transaction matrix; of a reversal, that of its original.
 
     `original` is the key in DE90, None without one; `foreign_original` says that DE90 names other institutions than
-    the sender's own.
+    the sender's own. `receiver` is the card that a load or transfer pays to, `receiving` the institution of a bank here
+    that has it, "" if it is elsewhere.
     """
 
     __slots__ = (
@@ -47,6 +49,8 @@ class Request:
         "original",
         "pan",
         "pin",
+        "receiver",
+        "receiving",
         "reversal",
         "rrn",
         "tid",
@@ -58,6 +62,8 @@ class Request:
         acquirer, forwarder = fields[32], fields[33]
         self.key = Key(mti, fields[7], fields[11], acquirer, forwarder)
         self.kind = kind
+        self.receiver: str = get(103, "")
+        self.receiving = ""
         self.reversal = mti == "0420"
         self.advice = mti[1:] in ("220", "420")
         self.pan: str = fields[2]
@@ -78,18 +84,22 @@ class Request:
             self.original = Key(elements[:4], elements[10:20], elements[4:10], acquirer, forwarder)
             self.foreign_original = elements[20:] != acquirer.zfill(11) + forwarder.zfill(11)
 
+    @property
+    def row(self) -> Transaction:
+        return BY_NAME[self.kind]
+
     def __repr__(self) -> str:
         return f"Request({self.kind} {self.key.mti} {self.key.time} {self.key.stan})"
 
 
-def kind_of(mti: str, fields: Mapping[int, Any]) -> str:
+def kind_of(mti: str, fields: Mapping[int, Any], rows: Mapping[tuple[str, str, str], Transaction] = BY_NETWORK) -> str:
     """The matrix row of a message, of a reversal that of its original; "" if there is none.
 
     A reversal without DE90 is taken for one of a 0200 here, so that DE90 can be named as missing.
     """
     if mti == "0420":
         mti = fields.get(90, "0200")[:4]
-    row = BY_NETWORK.get((mti, fields.get(3, ""), fields.get(25, "")))
+    row = rows.get((mti, fields.get(3, ""), fields.get(25, "")))
     return "" if row is None else row.name
 
 

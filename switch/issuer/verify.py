@@ -11,10 +11,12 @@ _STATUS_CODES = {"normal": "", "lost": "41", "stolen": "43", "restricted": "62"}
 
 
 class Limits(NamedTuple):
-    """Per card and settlement day: purchases and holds in minor units and in number; wrong PINs in a row."""
+    """Per card and settlement day: purchases and holds in minor units and in number; wrong PINs in a row;
+    `assisted_minor` is what merchants may pay out to a card a day (助农取款)."""
 
     daily_minor: int = 20_000_000
     daily_count: int = 200
+    assisted_minor: int = 100_000
     tries_max: int = 3
 
 
@@ -66,6 +68,15 @@ def refuse_pin(hsm: Hsm, pvk: str, card: Card, account: Account, pin: PinBlock, 
         return "99"
     account.tries += 1
     return "75" if account.tries >= tries_max else "55"
+
+
+def refuse_assisted(card: Card, account: Account, with_pin: bool, amount_minor: int, limits: Limits) -> str:
+    """Assisted withdrawal: 57 for a credit card, 55 without a PIN, 61 beyond the day's limit, "" otherwise."""
+    if card.credit:
+        return "57"
+    if not with_pin:
+        return "55"
+    return "61" if account.assisted_minor + amount_minor > limits.assisted_minor else ""
 
 
 def refuse_limits(account: Account, amount_minor: int, limits: Limits) -> str:

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import logging
 import resource
-from typing import NamedTuple
+import ssl
+from typing import Any, NamedTuple
 
 from switch.net.link import LinkProtocol
 from switch.net.perform import Performer
@@ -14,6 +15,7 @@ log = logging.getLogger("shoudan")
 
 RESERVED_DESCRIPTORS = 64
 BACKLOG = 4096
+HANDSHAKE_S = 10.0
 
 
 class CannotListen(Exception):
@@ -32,7 +34,15 @@ def connections_max() -> int:
 
 
 async def listen(
-    performer: Performer, host: str, port: int, framing: Framing, frame_s: float, name: str = "", idle_s: float = 0.0
+    performer: Performer,
+    host: str,
+    port: int,
+    framing: Framing,
+    frame_s: float,
+    *,
+    name: str = "",
+    idle_s: float = 0.0,
+    tls: ssl.SSLContext | None = None,
 ) -> asyncio.Server:
     """Serve links of one framing. Past the descriptor limit connections are refused and counted."""
     most = connections_max()
@@ -44,7 +54,9 @@ async def listen(
         return performer.protocol(framing, frame_s, name, idle_s=idle_s)
 
     try:
-        return await asyncio.get_running_loop().create_server(make, host, port, backlog=BACKLOG)
+        return await asyncio.get_running_loop().create_server(
+            make, host, port, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=HANDSHAKE_S if tls else None
+        )
     except OSError as error:
         raise CannotListen(f"{host}:{port}: {error.strerror or error}") from None
 
@@ -56,6 +68,13 @@ class _Refuse(asyncio.Protocol):
         transport.close()
 
 
+class Secured(NamedTuple):
+    """TLS of a line that is dialled: its context, and the name the peer's certificate must have ("": its address)."""
+
+    context: ssl.SSLContext
+    name: str = ""
+
+
 class Patience(NamedTuple):
     """Seconds: for a frame to be whole, between two tries to connect, between two keep-alives of a quiet line."""
 
@@ -64,7 +83,15 @@ class Patience(NamedTuple):
     keep_alive_s: float = 0.0
 
 
-async def dial(performer: Performer, host: str, port: int, framing: Framing, name: str, patience: Patience) -> None:
+async def dial(
+    performer: Performer,
+    host: str,
+    port: int,
+    framing: Framing,
+    name: str,
+    patience: Patience,
+    tls: Secured | None = None,
+) -> None:
     """Keep one line to a counterpart: connect, wait until it breaks, connect again."""
     again_s = patience.again_s
 
@@ -72,10 +99,13 @@ async def dial(performer: Performer, host: str, port: int, framing: Framing, nam
         return performer.protocol(framing, patience.frame_s, name, keep_alive_s=patience.keep_alive_s)
 
     loop = asyncio.get_running_loop()
+    secured: dict[str, Any] = {}
+    if tls is not None:
+        secured = {"ssl": tls.context, "server_hostname": tls.name or host, "ssl_handshake_timeout": HANDSHAKE_S}
     said = False
     while True:
         try:
-            _, protocol = await loop.create_connection(make, host, port)
+            _, protocol = await loop.create_connection(make, host, port, **secured)
         except OSError as error:
             if not said:
                 log.warning("no line to %s at %s:%d yet (%s), trying again every %g s", name, host, port,

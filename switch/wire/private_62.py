@@ -341,6 +341,35 @@ def write_original_terminal(tid: str) -> bytes:
     return text.encode("ascii")
 
 
+DETAIL_USAGES: Final[Mapping[str, int]] = MappingProxyType({"instalment": 0x09, "transfer": 0x10, "points": 0x13})
+"""Tags of the usages that may follow an SM4 PIN in DE62."""
+
+
+def read_detail(value: bytes, usage: str) -> bytes:
+    """What a DE62 holds besides a PIN: all of it, or the usage behind an SM4 PIN block (tag, length 1, data).
+
+    `usage` is a name of DETAIL_USAGES. DecodeError where it is not there.
+    """
+    if value[:2] != _SM_PIN_HEAD:
+        return value
+    at = 18
+    while at + 2 <= len(value):
+        tag, size = value[at], value[at + 1]
+        if tag == DETAIL_USAGES[usage] and at + 2 + size <= len(value):
+            return value[at + 2 : at + 2 + size]
+        at += 2 + size
+    raise DecodeError(62, at, f"no {usage} behind the PIN")
+
+
+def write_detail(pin: bytes, usage: str, data: bytes) -> bytes:
+    """Inverse of read_detail; `pin` is what write_sm_pin_62 made, b"" where no PIN stands in DE62."""
+    if not pin:
+        return data
+    if len(data) > 255:
+        raise EncodeError(62, f"{usage} of {len(data)} bytes behind a PIN")
+    return pin + bytes((DETAIL_USAGES[usage], len(data))) + data
+
+
 _SM_PIN_HEAD: Final = b"\x00\x10"
 
 

@@ -14,6 +14,8 @@ import msgspec
 from switch.wire.dialects import NETWORK, POS, Dialect
 from switch.wire.errors import WireError
 from switch.wire.framing import Framing
+from switch.wire.private_62 import write_parameters
+from switch.wire.transactions import BY_NAME, BY_NETWORK, ROWS, Transaction
 
 SHIPPED = Path(__file__).parent / "profiles"
 
@@ -56,6 +58,17 @@ class SuiteSection(_Section, frozen=True, kw_only=True):
     mac: Literal["cup-ecb", "x9.9", "x9.19", "sm4-cbc"] = "cup-ecb"
 
 
+class CodesSection(_Section, frozen=True, kw_only=True):
+    """What names a transaction on this link where it is not what the matrix says; "" leaves it.
+
+    `condition` is DE25, `type_code` DE60.1 (terminals' links only).
+    """
+
+    processing_code: str = ""
+    condition: str = ""
+    type_code: str = ""
+
+
 class PosHeaderSection(_Section, frozen=True, kw_only=True):
     """Contents of the 6-byte header and the TPDU a terminal sends."""
 
@@ -86,7 +99,8 @@ class PosTimers(_Section, frozen=True, kw_only=True):
 
 class PosProfile(_Section, frozen=True, kw_only=True, tag_field="dialect", tag="pos"):
     """A terminal link. `pads` maps a DE to the pad nibble this acquirer writes where it is not 0; `fields` maps a DE to
-    its format on this link where it is not the dialect's own (`62 = "b...512"`, the notation of `dialects.py`)."""
+    its format on this link where it is not the dialect's own (`62 = "b...512"`, the notation of `dialects.py`).
+    `parameters` are what a terminal is given at a parameter download, by code (`private_62.PARAMETER_WIDTHS`)."""
 
     name: str
     framing: FramingSection = FramingSection()
@@ -99,6 +113,8 @@ class PosProfile(_Section, frozen=True, kw_only=True, tag_field="dialect", tag="
     scheme: str = "CUP"
     operator: str = "01 "
     merchant_name_in_reply: bool = False
+    parameters: dict[str, str] = {}
+    transactions: dict[str, CodesSection] = {}
 
 
 class NetworkHeaderSection(_Section, frozen=True, kw_only=True):
@@ -172,9 +188,57 @@ class NetworkProfile(_Section, frozen=True, kw_only=True, tag_field="dialect", t
     response_map: dict[str, str] = {}
     fields: dict[str, str] = {}
     terminal_type: str = "03"
+    transactions: dict[str, CodesSection] = {}
 
 
 Profile: TypeAlias = PosProfile | NetworkProfile
+
+
+def coded(row: Transaction, profile: Profile) -> Transaction:
+    """A row of the matrix with the codes it has on this link; the row itself where the profile changes none."""
+    changes = profile.transactions.get(row.name)
+    if changes is None:
+        return row
+    condition = changes.condition or row.condition
+    if isinstance(profile, NetworkProfile):
+        return row._replace(
+            network_processing_code=changes.processing_code or row.network_processing_code, condition=condition
+        )
+    return row._replace(
+        processing_code=changes.processing_code or row.processing_code,
+        condition=condition,
+        type_code=changes.type_code or row.type_code,
+    )
+
+
+def rows_by_key(profile: PosProfile) -> dict[tuple[str, str, str, str], Transaction]:
+    """The matrix by MTI, DE3, DE25 and DE60.1 as this link has them. ProfileError where two rows become one."""
+    rows = {coded(row, profile).key: row for row in ROWS}
+    if len(rows) != len(ROWS):
+        raise ProfileError(f"profile {profile.name}", None, "transactions: two of them have the same codes")
+    return rows
+
+
+def rows_by_network(profile: NetworkProfile) -> dict[tuple[str, str, str], Transaction]:
+    """The matrix by MTI, DE3 and DE25 as this network has them, the first of those alike. ProfileError where a changed
+    row becomes one with another."""
+    rows = {coded(row, profile).network_key: row for row in reversed(ROWS)}
+    if len(rows) != len(BY_NETWORK):
+        raise ProfileError(f"profile {profile.name}", None, "transactions: two of them have the same codes")
+    return rows
+
+
+def _check_codes(profile: Profile, where: str) -> None:
+    for name, codes in profile.transactions.items():
+        if name not in BY_NAME:
+            raise ProfileError(f"profile {where}", None, f"transactions: there is no {name!r}")
+        for text, size in ((codes.processing_code, 6), (codes.condition, 2), (codes.type_code, 2)):
+            if text and not (len(text) == size and text.isascii() and text.isdigit()):
+                raise ProfileError(f"profile {where}", None, f"transactions.{name}: {text!r} has not {size} digits")
+    if isinstance(profile, PosProfile):
+        rows_by_key(profile)
+    else:
+        rows_by_network(profile)
 
 
 def framing_of(profile: Profile) -> Framing:
@@ -217,12 +281,14 @@ def profile_from(table: dict[str, Any], where: str) -> Profile:
             if not de.isdigit():
                 raise ProfileError(f"profile {where}", None, f"{de!r} is not the number of a field")
         dialect_of(profile)
+        _check_codes(profile, where)
+        write_parameters(sorted(getattr(profile, "parameters", {}).items()))
     except msgspec.ValidationError as error:
         raise ProfileError(f"profile {where}", None, str(error)) from None
     except ProfileError:
         raise
     except WireError as error:
-        raise ProfileError(f"profile {where}", None, f"fields: {error}") from None
+        raise ProfileError(f"profile {where}", None, f"fields and parameters: {error}") from None
     return profile
 
 

@@ -1,21 +1,37 @@
 """The transaction matrix as data: one row per transaction, on the terminal's link and on the network's.
 
-Terminals build their requests from these rows, the engine admits by them, the issuers recognise them. Sources: the
-UnionPay POS matrix (terminal side) and the member rules of the network (network side).
+Terminals build their requests from these rows, the engine admits by them, the issuers decide by them, the books are
+joined by them: a row says all that a kind needs and does, and nobody asks for a kind by its name. Sources: the UnionPay
+POS matrix (terminal side) and the member rules of the network (network side).
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 CARD: Final = (2, 35)
 """A card must be named by at least one of these fields."""
+
+Effect = Literal["none", "debit", "credit", "hold", "hold_more", "capture", "undo"]
+"""What an approval does to the card: nothing; the holder pays; the holder is paid; an amount is set aside; more is set
+aside with an earlier hold; a hold is paid out; what the original did is undone."""
+
+Detail = Literal["", "instalment", "points", "transfer"]
+"""What a terminal's DE62 holds: periods and goods (usage 9), goods (usage 13), the card that receives (usage 10)."""
 
 
 class Transaction(NamedTuple):
     """One row of the matrix.
 
     `mandatory` lists the DEs without which the host answers 30; `original` tells how the earlier transaction is named:
-    "stan" (DE61 batch and STAN), "rrn" (DE37 and DE61), "auth" (DE38 and card), "" for none. `sign` is what the
+    "stan" (DE61 batch and STAN), "rrn" (DE37 and DE61), "auth" (DE38 and card), "" for none; `of` are the kinds it may
+    be. `effect` is what an approval does to the card, `points` that it does so to the card's points; `sign` what the
     amount does to the merchant's batch: +1 debit (the holder pays), -1 credit, 0 nothing.
+
+    `elements` says that DE90 names the original on the network. `entry` are the first two digits of DE22 where the kind
+    decides them, and then no track is read; `account_type` is DE60.7; `tip` that DE48 repeats the amount; `detail` what
+    DE62 holds. `assisted`: debit cards with their PIN only, under a daily limit of its own. `cash` says that a machine
+    pays notes out or takes them in; `confirmed_by` is the advice that tells an unanswered request again instead of
+    reversing it, and that advice `confirms`: it moves what the request did not. `terminal_type` is DE60.2.5 on the
+    network where it is not the line's. `unverified`: the sources have no field table for it, or none for the network.
     """
 
     name: str
@@ -29,53 +45,237 @@ class Transaction(NamedTuple):
     network_mti: str
     network_processing_code: str
     original: str = ""
-    undoes: str = ""
+    of: tuple[str, ...] = ()
+    effect: Effect = "none"
     sign: int = 0
     pin: bool = True
     reversible: bool = True
     amount: bool = True
+    elements: bool = False
+    entry: str = ""
+    account_type: str = ""
+    detail: Detail = ""
+    points: bool = False
+    tip: bool = False
+    assisted: bool = False
+    cash: Literal["", "in", "out"] = ""
+    confirmed_by: str = ""
+    confirms: bool = False
+    terminal_type: str = ""
+    unverified: bool = False
 
     @property
     def key(self) -> tuple[str, str, str, str]:
         """What a request of this row carries in MTI, DE3, DE25 and DE60.1."""
         return self.mti, self.processing_code, self.condition, self.type_code
 
+    @property
+    def network_key(self) -> tuple[str, str, str]:
+        """What a request of this row carries in MTI, DE3 and DE25 on the network."""
+        return self.network_mti, self.network_processing_code, self.condition
 
-_FINANCIAL: Final = (3, 4, 11, 22, 25, 41, 42, 49, 60, 64)
+    @property
+    def advice(self) -> bool:
+        """Whether it tells what has happened (通知): repeated until answered, held for the other side."""
+        return self.mti == "0220"
+
+    @property
+    def undoes(self) -> tuple[str, ...]:
+        """The kinds that this one voids."""
+        return self.of if self.effect == "undo" else ()
+
+    @property
+    def heads(self) -> bool:
+        """Whether it moves money by itself, and not only by what it makes of an earlier transaction."""
+        return self.effect in ("debit", "credit", "hold")
+
+    @property
+    def drops_expiry(self) -> bool:
+        """Whether the network wants no DE14 with it: the void of a sale."""
+        return self.effect == "undo" and BY_NAME[self.of[0]].effect == "debit"
+
+    @property
+    def voice(self) -> bool:
+        """Whether its authorization code was given by telephone before, and comes with it in DE38."""
+        return not self.original and 38 in self.mandatory
+
+    @property
+    def tells_balance(self) -> bool:
+        """Whether its answer carries a balance (DE54)."""
+        return self.processing_code[:2] == "31"
+
+    @property
+    def moves(self) -> tuple[int, str]:
+        """What an approval moves on the card: +1 or -1 times the amount, or 0; and in which column of the ledger,
+        "posted" or "held"."""
+        if self.effect == "undo":
+            factor, column = BY_NAME[self.of[0]].moves
+            return -factor, column
+        return _MOVES[self.effect]
+
+    @property
+    def seen_as(self) -> str:
+        """The name an issuer knows it by: kinds that only DE60.1 tells apart are one on the network."""
+        return BY_NETWORK[self.network_key].name
+
+
+_MOVES: Final[dict[str, tuple[int, str]]] = {
+    "none": (0, "posted"), "debit": (1, "posted"), "credit": (-1, "posted"), "hold": (1, "held"),
+    "hold_more": (1, "held"), "capture": (1, "posted"),
+}  # fmt: skip
+
+_INQUIRY: Final = (3, 11, 22, 25, 41, 42, 49, 60, 64)
+_FINANCIAL: Final = (3, 4, *_INQUIRY[1:])
+ATM: Final = "02"
+"""DE25 at a machine without attendant (network-protocol.md, the cash withdrawal of the dumps)."""
+ATM_TYPE: Final = "01"
+"""DE60.2.5 of an ATM on the network."""
+_PHONE, _BOOKED = "01", "92"
+"""DE22 of a card that is not there: its number keyed in, or known from the reservation."""
+
+
+def _sale(name: str, zh: str, en: str, condition: str, **more: Any) -> tuple[Transaction, Transaction]:
+    """A kind of sale and its void, which differ from the plain ones in `condition` (DE25) and what `more` says."""
+    types = more.pop("types", ("22", "23"))
+    mandatory = (*_FINANCIAL, 62) if more.get("detail") else _FINANCIAL
+    return (
+        Transaction(
+            name, zh, en, "0200", "000000", condition, types[0], mandatory, "0200", "000000",
+            effect="debit", sign=1, **more,
+        ),
+        Transaction(
+            f"{name}_void", f"{zh}撤销", f"void of {en}", "0200", "200000", condition, types[1],
+            (*_FINANCIAL, 37, 61), "0200", "200000", original="stan", of=(name,), effect="undo", sign=-1,
+            elements=True, **{key: value for key, value in more.items() if key != "detail"},
+        ),
+    )  # fmt: skip
+
+
+def _holding(prefix: str, zh: str, en: str, condition: str, **more: Any) -> tuple[Transaction, ...]:
+    """A pre-authorization, its void, its completion and the void of that."""
+    hold, capture = f"{prefix}preauth", f"{prefix}completion"
+    captures = (capture,) if prefix else (capture, "completion_notice")
+    return (
+        Transaction(
+            hold, f"{zh}预授权", f"{en}pre-authorization", "0100", "030000", condition, "10", _FINANCIAL,
+            "0100", "030000", effect="hold", **more,
+        ),
+        Transaction(
+            f"{hold}_void", f"{zh}预授权撤销", f"void of a {en}pre-authorization", "0100", "200000", condition, "11",
+            (*_FINANCIAL, 38, 61), "0100", "200000", original="auth", of=(hold,), effect="undo", **more,
+        ),
+        Transaction(
+            capture, f"{zh}预授权完成", f"{en}pre-authorization completion", "0200", "000000", condition, "20",
+            (*_FINANCIAL, 38, 61), "0200", "000000", original="auth", of=(hold,), effect="capture", sign=1, **more,
+        ),
+        Transaction(
+            f"{capture}_void", f"{zh}预授权完成撤销", f"void of a {en}completion", "0200", "200000", condition, "21",
+            (*_FINANCIAL, 37, 61), "0200", "200000", original="stan", of=captures, effect="undo", sign=-1,
+            elements=True, **more,
+        ),
+    )  # fmt: skip
+
+
+def _notice(name: str, zh: str, en: str, code: str, type_code: str, **more: Any) -> Transaction:
+    """An advice: no PIN, repeated and never reversed. DE3 is the same on both sides."""
+    mandatory = (*_FINANCIAL, 61, 63, *more.pop("also", ()))
+    return Transaction(
+        name, zh, en, "0220", code, more.pop("condition", "00"), type_code, mandatory, "0220", code,
+        pin=False, reversible=False, **more,
+    )  # fmt: skip
+
+
+_REFUNDABLE: Final = (
+    "sale", "completion", "completion_notice", "offline_sale", "moto_sale", "moto_completion", "reservation_sale",
+)  # fmt: skip
 
 ROWS: Final = (
     Transaction(
-        "balance", "余额查询", "balance inquiry", "0200", "310000", "00", "01", (3, 11, 22, 25, 41, 42, 49, 60, 64),
+        "balance", "余额查询", "balance inquiry", "0200", "310000", "00", "01", _INQUIRY,
         "0200", "300000", reversible=False, amount=False,
     ),
-    Transaction("sale", "消费", "sale", "0200", "000000", "00", "22", _FINANCIAL, "0200", "000000", sign=1),
+    *_sale("sale", "消费", "sale", "00"),
+    _notice("refund", "退货", "refund", "200000", "25", original="rrn", of=_REFUNDABLE, effect="credit", sign=-1,
+            elements=True, also=(37,)),
+    *_holding("", "", "", "06"),
     Transaction(
-        "sale_void", "消费撤销", "void of a sale", "0200", "200000", "00", "23", (*_FINANCIAL, 37, 61),
-        "0200", "200000", original="stan", undoes="sale", sign=-1,
+        "additional_preauth", "追加预授权", "additional pre-authorization", "0100", "030000", "60", "10",
+        (*_FINANCIAL, 38, 61), "0100", "030000", original="auth", of=("preauth",), effect="hold_more",
+    ),
+    _notice("completion_notice", "预授权完成通知", "completion notice", "000000", "24", condition="06",
+            original="auth", of=("preauth",), effect="capture", sign=1, also=(38,)),
+    _notice("offline_sale", "离线结算", "offline sale", "000000", "30", effect="debit", sign=1, also=(38,)),
+    _notice("adjust", "结算调整", "settlement adjustment", "000000", "32", original="rrn", of=("offline_sale",),
+            effect="debit", sign=1, elements=True, also=(37,)),
+    _notice("tip", "追加小费", "tip", "000000", "34", original="rrn", of=("sale",), effect="debit", sign=1,
+            elements=True, tip=True, also=(37, 48)),
+    *_sale("moto_sale", "订购消费", "MOTO sale", "08", pin=False, entry=_PHONE),
+    *_holding("moto_", "订购", "MOTO ", "18", pin=False, entry=_PHONE),
+    *_sale("instalment_sale", "分期消费", "instalment sale", "64", detail="instalment", unverified=True),
+    *_sale("points_sale", "积分消费", "points sale", "65", detail="points", points=True, account_type="065",
+           unverified=True),
+    Transaction(
+        "points_balance", "联盟积分查询", "points balance inquiry", "0200", "310000", "65", "03", _INQUIRY,
+        "0200", "300000", reversible=False, amount=False, points=True, account_type="065", unverified=True,
+    ),
+    *_sale("reservation_sale", "预约消费", "reservation sale", "67", types=("54", "53"), pin=False, entry=_BOOKED),
+    Transaction(
+        "account_load", "磁条卡账户充值", "account load", "0200", "400000", "66", "49", (*_FINANCIAL, 62),
+        "0200", "400000", effect="debit", detail="transfer",
     ),
     Transaction(
-        "refund", "退货", "refund", "0220", "200000", "00", "25", (*_FINANCIAL, 37, 61, 63),
-        "0220", "200000", original="rrn", sign=-1, pin=False, reversible=False,
-    ),
-    Transaction("preauth", "预授权", "pre-authorization", "0100", "030000", "06", "10", _FINANCIAL, "0100", "030000"),
-    Transaction(
-        "preauth_void", "预授权撤销", "void of a pre-authorization", "0100", "200000", "06", "11",
-        (*_FINANCIAL, 38, 61), "0100", "200000", original="auth", undoes="preauth",
+        "cash_load_verify", "磁条卡现金充值验证", "cash load verification", "0100", "330000", "00", "01", _INQUIRY,
+        "0100", "330000", pin=False, reversible=False, amount=False,
     ),
     Transaction(
-        "completion", "预授权完成", "pre-authorization completion", "0200", "000000", "06", "20",
-        (*_FINANCIAL, 38, 61), "0200", "000000", original="auth", sign=1,
+        "cash_load", "磁条卡现金充值", "cash load", "0200", "630000", "00", "48", _FINANCIAL,
+        "0200", "630000", effect="credit", sign=-1, pin=False,
+    ),
+    _notice("cash_load_confirm", "磁条卡现金充值确认", "cash load confirmation", "630000", "48", original="rrn",
+            of=("cash_load",), elements=True, also=(37,)),
+    Transaction(
+        "transfer", "转账", "transfer", "0200", "400000", "00", "71", (*_FINANCIAL, 62),
+        "0200", "400000", effect="debit", detail="transfer", unverified=True,
     ),
     Transaction(
-        "completion_void", "预授权完成撤销", "void of a completion", "0200", "200000", "06", "21",
-        (*_FINANCIAL, 37, 61), "0200", "200000", original="stan", undoes="completion", sign=-1,
+        "assisted_withdrawal", "助农取款", "assisted withdrawal", "0200", "010000", "00", "55", _FINANCIAL,
+        "0200", "010000", effect="debit", sign=1, assisted=True, unverified=True,
+    ),
+    Transaction(
+        "atm_inquiry", "ATM余额查询", "ATM balance inquiry", "0200", "310000", ATM, "01", _INQUIRY, "0200", "300000",
+        reversible=False, amount=False, terminal_type=ATM_TYPE, unverified=True,
+    ),
+    Transaction(
+        "atm_withdrawal", "ATM取款", "ATM withdrawal", "0200", "010000", ATM, "02", _FINANCIAL, "0200", "010000",
+        effect="debit", sign=1, cash="out", terminal_type=ATM_TYPE, unverified=True,
+    ),
+    Transaction(
+        "atm_deposit", "ATM存款", "ATM deposit", "0200", "210000", ATM, "02", _FINANCIAL, "0200", "210000",
+        effect="credit", sign=-1, reversible=False, cash="in", confirmed_by="atm_deposit_confirm",
+        terminal_type=ATM_TYPE, unverified=True,
+    ),
+    Transaction(
+        "atm_deposit_confirm", "ATM存款确认", "confirmation of an ATM deposit", "0220", "210000", ATM, "02",
+        (*_FINANCIAL, 61), "0220", "210000", original="stan", of=("atm_deposit",), effect="credit", sign=-1, pin=False,
+        reversible=False, elements=True, cash="in", confirms=True, terminal_type=ATM_TYPE, unverified=True,
+    ),
+    Transaction(
+        "atm_transfer", "ATM转账", "ATM transfer", "0200", "400000", ATM, "02", (*_FINANCIAL, 62), "0200", "400000",
+        effect="debit", detail="transfer", terminal_type=ATM_TYPE, unverified=True,
     ),
 )  # fmt: skip
 
+
+def _chain(row: Transaction) -> tuple[str, ...]:
+    return (*_chain(BY_NAME[row.of[0]]), row.of[0]) if row.of else ()
+
+
 BY_NAME: Final = {row.name: row for row in ROWS}
+CHAINS: Final = {row.name: _chain(row) for row in ROWS}
+"""Each kind's earlier transactions, the first one first: completion_void -> (preauth, completion)."""
 BY_KEY: Final = {row.key: row for row in ROWS}
-BY_NETWORK: Final = {(row.network_mti, row.network_processing_code, row.condition): row for row in ROWS}
-"""Network side: MTI, DE3 and DE25 name a row (DE60.1 is a reason code there)."""
+BY_NETWORK: Final = {row.network_key: row for row in reversed(ROWS)}
+"""Network side: MTI, DE3 and DE25 name a row (DE60.1 is a reason code there), the first of those alike in them."""
 
 FINANCIAL_MTIS: Final = frozenset(row.mti for row in ROWS)
 
@@ -87,8 +287,11 @@ ADMIN_MANDATORY: Final[dict[tuple[str, str], tuple[int, ...]]] = {
     ("0800", "003"): (11, 41, 42, 60),
     ("0800", "004"): (11, 41, 42, 60),
     ("0800", "006"): (11, 41, 42, 60),
+    ("0800", "360"): (41, 42, 60),
+    ("0800", "361"): (41, 42, 60),
     ("0820", "002"): (11, 41, 42, 60),
     ("0820", "301"): (41, 42, 60),
+    ("0820", "362"): (41, 42, 60, 62),
     ("0500", "201"): (11, 41, 42, 48, 49, 60, 63),
     ("0320", "000"): (3, 4, 11, 22, 25, 41, 42, 60),
     ("0320", "201"): (11, 41, 42, 48, 60),

@@ -12,9 +12,9 @@ from switch.wire.errors import DecodeError
 from switch.wire.framing import pos_header
 from switch.wire.mab import pos_mab
 from switch.wire.private import write_sm_pin
-from switch.wire.private_62 import write_sm_pin_62
-from switch.wire.private_pos import De60, De61, write_60, write_61
-from switch.wire.profile import PosProfile, SuiteSection, dialect_of, framing_of
+from switch.wire.private_62 import write_detail, write_sm_pin_62
+from switch.wire.private_pos import De60, De61, Tip, write_48, write_60, write_61
+from switch.wire.profile import PosProfile, SuiteSection, coded, dialect_of, framing_of
 from switch.wire.transactions import APPROVED, reply_mti
 from terminals.device.memory import Item, Memory, Original, Totals
 from terminals.flow import Call, Flow, FlowError, HostUnreachable, TimedOut
@@ -29,6 +29,10 @@ READS_STRIPE: Final = "2"
 """DE60.4: what this terminal can read."""
 NO_CHIP_BEFORE: Final = "0"
 """DE60.5: no earlier attempt with a chip."""
+WHOLE_AMOUNT: Final = "0"
+"""DE60.6: no partial approval."""
+BY_TELEPHONE: Final = De61("000000", "000000", "0000", "01", "0" * 11)
+"""DE61 of a sale that was authorized by telephone: there is no earlier message."""
 PIN_LENGTH_MAX: Final = "12"
 NO_BATCH: Final = "000000"
 MUST_CARRY_MAC: Final = frozenset(("00", "10"))
@@ -139,14 +143,16 @@ def administration(memory: Memory, network_code: str) -> dict[int, Any]:
     return {41: memory.tid, 42: memory.mid, 60: write_60(De60("00", memory.batch or NO_BATCH, network_code))}
 
 
-def request_fields(memory: Memory, line: Line, item: Item, track: str = "", pin: str = "") -> dict[int, Any]:
-    """The fields of a financial request, DE64 not among them.
+def request_fields(
+    memory: Memory, line: Line, item: Item, track: str = "", pin: str = "", detail: bytes = b""
+) -> dict[int, Any]:
+    """The fields of a financial request, DE64 not among them; `detail` is what DE62 holds for kinds that want it.
 
     With `track` the stripe is sent, else number and expiry. An advice that is repeated or uploaded has neither track
     nor PIN: they are never kept. Raises PinFormatError for a PIN that fits no block.
     """
     row = item.row
-    fields = _named(memory, item)
+    fields = _named(memory, line, item)
     if track:
         fields[35] = track.replace("=", "D")
     else:
@@ -158,6 +164,13 @@ def request_fields(memory: Memory, line: Line, item: Item, track: str = "", pin:
         _put_pin(memory, protection, fields, pin, item.pan)
     elif track:
         fields[53] = protection.without_pin
+    if row.detail:
+        fields[62] = write_detail(fields.get(62, b""), row.detail, detail)
+    if row.voice:
+        fields[38] = item.auth_code
+        fields[61] = write_61(BY_TELEPHONE)
+    if row.tip:
+        fields[48] = write_48(Tip(item.amount_minor))
     original = item.original
     if original is not None:
         if original.rrn and 37 in row.mandatory:
@@ -170,9 +183,9 @@ def request_fields(memory: Memory, line: Line, item: Item, track: str = "", pin:
     return fields
 
 
-def reversal_fields(memory: Memory, item: Item, reason: str) -> dict[int, Any]:
+def reversal_fields(memory: Memory, line: Line, item: Item, reason: str) -> dict[int, Any]:
     """The fields of an 0400, DE64 not among them: the original's number, batch and card, never its track or PIN."""
-    fields = _named(memory, item)
+    fields = _named(memory, line, item)
     fields[2] = item.pan
     if item.expiry:
         fields[14] = item.expiry
@@ -185,8 +198,8 @@ def reversal_fields(memory: Memory, item: Item, reason: str) -> dict[int, Any]:
     return fields
 
 
-def _named(memory: Memory, item: Item) -> dict[int, Any]:
-    row = item.row
+def _named(memory: Memory, line: Line, item: Item) -> dict[int, Any]:
+    row = coded(item.row, line.profile)
     fields: dict[int, Any] = {
         3: row.processing_code,
         11: item.stan,
@@ -197,6 +210,8 @@ def _named(memory: Memory, item: Item) -> dict[int, Any]:
         49: CURRENCY,
         60: row.type_code + item.batch + "000" + READS_STRIPE + NO_CHIP_BEFORE,
     }
+    if row.account_type:
+        fields[60] += WHOLE_AMOUNT + row.account_type
     if row.amount:
         fields[4] = f"{item.amount_minor:012d}"
     return fields
@@ -296,7 +311,7 @@ def record(memory: Memory, item: Item, reply: dict[int, Any]) -> None:
     # Values that many items share are kept once: a fleet holds hundreds of thousands of items.
     item.response_code = intern(code)
     item.rrn = reply.get(37, "").rstrip()
-    item.auth_code = reply.get(38, "").rstrip()
+    item.auth_code = reply.get(38, item.auth_code if item.row.voice else "").rstrip()
     item.time = intern(reply.get(12, ""))
     item.date = intern(reply.get(13, ""))
     item.settlement_date = intern(reply.get(15, ""))
@@ -312,10 +327,13 @@ def record(memory: Memory, item: Item, reply: dict[int, Any]) -> None:
 
 
 def _take_back(item: Item) -> None:
-    """What an approved void or completion does to the item it names."""
-    source = item.source
-    if source is None or not (item.row.undoes or item.row.original == "auth"):
+    """What an approved void, completion or addition does to the item it names."""
+    source, effect = item.source, item.row.effect
+    if source is None:
         return
-    source.undone = True
-    if item.kind == "completion_void" and source.source is not None:
+    if effect in ("undo", "capture"):
+        source.undone = True
+    elif effect in ("debit", "hold_more"):
+        source.added_minor += item.amount_minor
+    if effect == "undo" and source.row.effect == "capture" and source.source is not None:
         source.source.undone = False  # the pre-authorization stands again

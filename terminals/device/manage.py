@@ -1,11 +1,19 @@
-"""Sign-in, sign-off, echo test: the dialogues that move no money. Source: pos-protocol.md sections 7 and 8."""
+"""Sign-in, sign-off, echo test, parameters and status: the dialogues that move no money.
+
+Source: pos-protocol.md sections 5.3, 7 and 8.
+"""
 
 from switch.crypto.errors import CryptoError
+from switch.wire.errors import DecodeError
+from switch.wire.private_62 import read_parameters, write_parameters
 from terminals.device.dialogue import SILENCE, BadReply, Line, Outcome, administration, ask, plain, reason_of
 from terminals.device.memory import Memory
 from terminals.flow import Flow
 
 SIGN_OFF, ECHO = "002", "301"
+PARAMETERS, PARAMETERS_END, STATUS = "360", "361", "362"
+DEVICES = ("01", "02", "03", "04", "05")
+"""Keyboard, PIN pad, reader, printer, display."""
 
 
 def sign_in(memory: Memory, line: Line) -> Flow[Outcome]:
@@ -49,6 +57,30 @@ def sign_off(memory: Memory, line: Line) -> Flow[Outcome]:
 def echo(memory: Memory, line: Line) -> Flow[Outcome]:
     """Echo test (回响测试): whether the host is there. It has no trace number."""
     return (yield from _asked(memory, line, "echo", plain(line, "0820", administration(memory, ECHO)), ""))
+
+
+def parameters(memory: Memory, line: Line) -> Flow[Outcome]:
+    """Parameter download (参数下载) and its end; the terminal keeps what it was given before unless all of it came."""
+    try:
+        reply = yield from ask(memory, line, "0800", plain(line, "0800", administration(memory, PARAMETERS)))
+        if reply[39] != "00":
+            return Outcome("parameters", "declined", reply[39], fields=reply)
+        given = dict(read_parameters(reply.get(62, b"")))
+        reply = yield from ask(memory, line, "0800", plain(line, "0800", administration(memory, PARAMETERS_END)))
+    except (*SILENCE, BadReply) as error:
+        return Outcome("parameters", "unknown", reason=reason_of(error))
+    except DecodeError:
+        return Outcome("parameters", "declined", reason="bad reply")
+    if reply[39] == "00":
+        memory.parameters = given
+    return Outcome("parameters", "approved" if reply[39] == "00" else "declined", reply[39], fields=reply)
+
+
+def status(memory: Memory, line: Line) -> Flow[Outcome]:
+    """Status upload (状态上送): all devices well, and the parameters in force."""
+    told = [(code, "1") for code in DEVICES] + sorted(memory.parameters.items())
+    fields = administration(memory, STATUS) | {62: write_parameters(told)}
+    return (yield from _asked(memory, line, "status", plain(line, "0820", fields), ""))
 
 
 def _asked(memory: Memory, line: Line, kind: str, body: bytes, stan: str) -> Flow[Outcome]:

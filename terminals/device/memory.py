@@ -35,7 +35,8 @@ class Item:
 
     `state` is "unknown" (no answer that could be trusted, yet), "approved" or "declined"; `reversal` is "none",
     "pending", "done" or "refused" (the host knows of no such original: 25). `undone` marks an approved item that a
-    later void took back, or a pre-authorization that was completed. `institutions` is DE44: issuer and acquirer, 11
+    later void took back, or a pre-authorization that was completed; `added_minor` is what a tip, an adjustment or
+    an additional pre-authorization added to it. `institutions` is DE44: issuer and acquirer, 11
     characters each.
     """
 
@@ -58,11 +59,17 @@ class Item:
     settlement_date: str = ""
     institutions: str = ""
     undone: bool = False
+    added_minor: int = 0
 
     @property
     def row(self) -> Transaction:
         """Its row of the transaction matrix."""
         return BY_NAME[self.kind]
+
+    @property
+    def total_minor(self) -> int:
+        """Its amount with what was added to it: what a void takes back, what a completion is measured by."""
+        return self.amount_minor + self.added_minor
 
     @property
     def with_pin(self) -> bool:
@@ -126,11 +133,12 @@ class Memory:
 
     `batch` is "" until the host has assigned one; `clock` is the host's (MMDD, hhmmss) when it was last heard.
 
-    `signature_with_pin` is the merchant's habit: whether a receipt asks for a signature although the PIN was entered.
+    `parameters` are those of the last download, by code (`private_62.PARAMETER_WIDTHS`). `signature_with_pin` is the
+    merchant's habit: whether a receipt asks for a signature although the PIN was entered.
     """
 
     __slots__ = (
-        "batch", "clock", "closed", "items", "last", "mcc", "merchant_name", "mid", "pending", "pinpad",
+        "batch", "clock", "closed", "items", "last", "mcc", "merchant_name", "mid", "parameters", "pending", "pinpad",
         "settling", "signature_with_pin", "signed_in", "stan", "suite", "tid",
     )  # fmt: skip
 
@@ -151,6 +159,7 @@ class Memory:
         self.closed: list[Item] = []
         self.last: Item | None = None
         self.signature_with_pin = False
+        self.parameters: dict[str, str] = {}
 
     def next_stan(self) -> str:
         """The next trace number, six digits; 999999 is followed by 000001."""
@@ -192,9 +201,16 @@ class Memory:
             return False
         return sum(item.counts for item in self.items) >= BATCH_ITEMS_MAX - 1
 
-    def undoable(self, kind: str) -> list[Item]:
-        """Approved items of this kind in the open batch that nothing has taken back yet."""
-        return [item for item in self.items if item.kind == kind and item.state == "approved" and not item.undone]
+    def undoable(self, *kinds: str) -> list[Item]:
+        """Approved items of these kinds in the open batch that nothing has taken back yet."""
+        return [item for item in self.items if item.kind in kinds and item.state == "approved" and not item.undone]
+
+    def open_to(self, row: Transaction) -> list[Item]:
+        """Approved items in the open batch that a transaction of this row may speak of."""
+        items = self.undoable(*row.of)
+        if row.effect == "debit" or (row.undoes and row.moves[1] != "held"):
+            items = [item for item in items if not item.added_minor]  # a tip is added once, and not taken back
+        return items
 
     def __repr__(self) -> str:
         owed = ", pending" if self.pending else ""

@@ -10,6 +10,7 @@ from typing import Any
 
 from switch.wire.errors import DecodeError
 from switch.wire.private import read_54
+from switch.wire.private_62 import Instalment, Points, write_instalment, write_points, write_transfer_pan
 from switch.wire.transactions import BY_NAME
 from terminals.device.dialogue import (
     KEYED,
@@ -26,7 +27,7 @@ from terminals.device.dialogue import (
     request_fields,
     sealed,
 )
-from terminals.device.manage import echo, sign_in, sign_off
+from terminals.device.manage import echo, parameters, sign_in, sign_off, status
 from terminals.device.memory import Item, Memory, Original, Pending
 from terminals.device.reversal import clear, put_right
 from terminals.device.settle import settle
@@ -38,11 +39,20 @@ __all__ = [
     "Card",
     "Line",
     "Outcome",
+    "additional_preauth",
+    "adjust",
+    "assisted_withdrawal",
     "balance",
+    "cash_load",
     "clear",
     "completion",
+    "completion_notice",
     "completion_void",
     "echo",
+    "instalment_sale",
+    "offline_sale",
+    "parameters",
+    "points_sale",
     "preauth",
     "preauth_void",
     "put_right",
@@ -53,7 +63,10 @@ __all__ = [
     "settle",
     "sign_in",
     "sign_off",
+    "status",
+    "tip",
     "transact",
+    "transfer",
 ]
 
 
@@ -78,15 +91,21 @@ def transact(
     *,
     entry: str = SWIPED,
     pin: bool = True,
+    detail: bytes = b"",
+    voice: str = "",
 ) -> Flow[Outcome]:
     """One transaction of any kind of the matrix.
 
     `card` may be None where `original` is an item of the terminal's own book: the number then comes from there.
-    `entry` is SWIPED or KEYED; with `pin` the holder is asked for it, where the kind has one. Raises ValueError for a
+    `entry` is SWIPED or KEYED, where the kind leaves the choice; with `pin` the holder is asked for it, where the kind
+    has one. `detail` is DE62 (an instalment's periods, the goods of points, the card that receives: see `private_62`),
+    `voice` the authorization code given by telephone. Raises ValueError for a
     card or original that the kind lacks; EncodeError or PinFormatError, before anything is written, for an amount or a
     PIN that no message can carry.
     """
     row = BY_NAME[kind]
+    if bool(detail) != bool(row.detail) or bool(voice) != row.voice:
+        raise ValueError(f"{kind}: DE62 or the code of a voice approval is wanting, or not wanted")
     named, source = _original(kind, original)
     pan, expiry = _number(kind, card, source)
     obstacle = yield from ready(memory, line)
@@ -98,10 +117,11 @@ def transact(
             digits = yield Ask("pin", card)
         except Cancelled:
             return Outcome(kind, "unsent", reason="cancelled")
-    track = card.track2 if card is not None and entry == SWIPED else ""
-    entry_mode = intern((entry if track else KEYED) + ("1" if digits else "2"))
+    track = card.track2 if card is not None and entry == SWIPED and not row.entry else ""
+    entry_mode = intern((entry if track else row.entry or KEYED) + ("1" if digits else "2"))
     item = Item(kind, memory.batch, memory.next_stan(), amount_minor, entry_mode, pan, expiry, named, source)
-    fields = request_fields(memory, line, item, track, digits)
+    item.auth_code = voice
+    fields = request_fields(memory, line, item, track, digits, detail)
     body = sealed(memory, line, row.mti, fields)
     memory.items.append(item)
     if row.amount:
@@ -109,7 +129,7 @@ def transact(
         item.reversal = "pending" if row.reversible else "none"
     try:
         reply = yield from ask(memory, line, row.mti, body, item.stan, mac=True, amount=fields.get(4, ""))
-        balance_minor = _balance(reply) if kind == "balance" else None
+        balance_minor = _balance(reply) if row.tells_balance else None
     except (*SILENCE, BadReply) as error:
         return _doubtful(memory, line, item, error)
     record(memory, item, reply)
@@ -121,7 +141,7 @@ def transact(
 
 def _original(kind: str, original: Item | Original | None) -> tuple[Original | None, Item | None]:
     """How the earlier transaction is named, and the item itself where it is in the terminal's own book."""
-    if (original is None) != (not BY_NAME[kind].original):
+    if (original is None) == bool(BY_NAME[kind].original):
         raise ValueError(f"{kind}: {'an' if original is None else 'no'} earlier transaction is wanted")
     return (original.name(), original) if isinstance(original, Item) else (original, None)
 
@@ -180,7 +200,7 @@ def sale_void(
     memory: Memory, line: Line, original: Item, card: Card | None = None, *, entry: str = SWIPED, pin: bool = True
 ) -> Flow[Outcome]:
     """Void of a sale of the open batch (消费撤销), by voucher alone or with the card; always the whole amount."""
-    return transact(memory, line, "sale_void", card, original.amount_minor, original, entry=entry, pin=pin)
+    return transact(memory, line, "sale_void", card, original.total_minor, original, entry=entry, pin=pin)
 
 
 def refund(
@@ -207,7 +227,7 @@ def preauth_void(
     memory: Memory, line: Line, original: Item, card: Card | None = None, *, entry: str = SWIPED, pin: bool = True
 ) -> Flow[Outcome]:
     """Void of a pre-authorization (预授权撤销)."""
-    return transact(memory, line, "preauth_void", card, original.amount_minor, original, entry=entry, pin=pin)
+    return transact(memory, line, "preauth_void", card, original.total_minor, original, entry=entry, pin=pin)
 
 
 def completion(
@@ -229,3 +249,69 @@ def completion_void(
 ) -> Flow[Outcome]:
     """Void of a completion of the open batch (预授权完成撤销)."""
     return transact(memory, line, "completion_void", card, original.amount_minor, original, entry=entry, pin=pin)
+
+
+def additional_preauth(
+    memory: Memory, line: Line, original: Item, card: Card | None, amount_minor: int
+) -> Flow[Outcome]:
+    """Additional pre-authorization (追加预授权): `amount_minor` more is set aside with the first."""
+    return transact(memory, line, "additional_preauth", card, amount_minor, original)
+
+
+def completion_notice(
+    memory: Memory, line: Line, original: Item | Original, card: Card | None, amount_minor: int
+) -> Flow[Outcome]:
+    """Completion notice (预授权完成通知): a completion that is told, repeated and never reversed."""
+    return transact(memory, line, "completion_notice", card, amount_minor, original)
+
+
+def offline_sale(
+    memory: Memory, line: Line, card: Card, amount_minor: int, voice: str, *, entry: str = SWIPED
+) -> Flow[Outcome]:
+    """Offline sale (离线结算), authorized by telephone with the code `voice` (6 characters)."""
+    return transact(memory, line, "offline_sale", card, amount_minor, entry=entry, voice=voice)
+
+
+def adjust(memory: Memory, line: Line, original: Item, amount_minor: int) -> Flow[Outcome]:
+    """Settlement adjustment (结算调整): `amount_minor` is added to an offline sale of the open batch."""
+    return transact(memory, line, "adjust", None, amount_minor, original)
+
+
+def tip(memory: Memory, line: Line, original: Item, amount_minor: int) -> Flow[Outcome]:
+    """Tip (追加小费), added once to a sale of the open batch."""
+    return transact(memory, line, "tip", None, amount_minor, original)
+
+
+def instalment_sale(
+    memory: Memory, line: Line, card: Card, amount_minor: int, plan: Instalment, *, pin: bool = True
+) -> Flow[Outcome]:
+    """Instalment sale (分期消费)."""
+    return transact(memory, line, "instalment_sale", card, amount_minor, pin=pin, detail=write_instalment(plan))
+
+
+def points_sale(memory: Memory, line: Line, card: Card, amount_minor: int, goods: Points) -> Flow[Outcome]:
+    """Points sale (积分消费): paid from the card's points."""
+    return transact(memory, line, "points_sale", card, amount_minor, detail=write_points(goods))
+
+
+def transfer(memory: Memory, line: Line, card: Card, amount_minor: int, receiver: str, *, load: bool) -> Flow[Outcome]:
+    """From one card to another, whose number is `receiver`: account load (账户充值) or, unverified, transfer (转账)."""
+    kind = "account_load" if load else "transfer"
+    return transact(memory, line, kind, card, amount_minor, detail=write_transfer_pan(receiver))
+
+
+def cash_load(memory: Memory, line: Line, card: Card, amount_minor: int) -> Flow[Outcome]:
+    """Stripe cash load (磁条卡现金充值): verification, load, confirmation; the outcome is the load's, or of the
+    verification that refused it. A confirmation without an answer is repeated before the next transaction."""
+    verified = yield from transact(memory, line, "cash_load_verify", card)
+    if not verified.approved:
+        return verified
+    loaded = yield from transact(memory, line, "cash_load", card, amount_minor)
+    if loaded.approved:
+        yield from transact(memory, line, "cash_load_confirm", card, amount_minor, loaded.item)
+    return loaded
+
+
+def assisted_withdrawal(memory: Memory, line: Line, card: Card, amount_minor: int) -> Flow[Outcome]:
+    """Assisted withdrawal (助农取款), unverified: the merchant pays out `amount_minor` from his till; PIN always."""
+    return transact(memory, line, "assisted_withdrawal", card, amount_minor)

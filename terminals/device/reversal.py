@@ -6,6 +6,7 @@ A terminal owes at most one of them. Sources: pos-protocol.md section 8; practic
 from typing import Final
 
 from terminals.device.dialogue import (
+    KEYED,
     SIGN_IN_AGAIN,
     SILENCE,
     BadReply,
@@ -19,11 +20,13 @@ from terminals.device.dialogue import (
     sealed,
 )
 from terminals.device.manage import sign_in
-from terminals.device.memory import Memory, Pending
+from terminals.device.memory import Item, Memory, Pending
 from terminals.flow import Flow
 
 ORIGINAL_NOT_FOUND: Final = "25"
 DUPLICATE: Final = "94"
+NO_PIN: Final = "2"
+"""DE22, third digit."""
 NOT_DECIDED: Final = SIGN_IN_AGAIN | {"68", "91", "96", "98"}
 """Answers to a repeated advice that say nothing of the first one: the host could not look."""
 
@@ -54,13 +57,26 @@ def put_right(memory: Memory, line: Line) -> Flow[Outcome]:
             outcome = yield from sign_in(memory, line)
             if not outcome.approved:
                 break
+        _as_fact(memory, pending)
         outcome = yield from _repeat(memory, line, pending) if pending.repeats else _reverse(memory, line, pending)
     return outcome
 
 
+def _as_fact(memory: Memory, pending: Pending) -> None:
+    """A request that is confirmed instead of reversed becomes its confirmation: an advice with a number of its own."""
+    asked = pending.item
+    if asked.row.confirmed_by:
+        told = Item(
+            asked.row.confirmed_by, memory.batch, memory.next_stan(), asked.amount_minor, KEYED + NO_PIN, asked.pan,
+            asked.expiry, asked.name(), asked,
+        )  # fmt: skip
+        memory.items.append(told)
+        pending.item = told
+
+
 def _reverse(memory: Memory, line: Line, pending: Pending) -> Flow[Outcome]:
     item = pending.item
-    body = sealed(memory, line, "0400", reversal_fields(memory, item, pending.reason))
+    body = sealed(memory, line, "0400", reversal_fields(memory, line, item, pending.reason))
     pending.tries += 1
     try:
         reply = yield from ask(memory, line, "0400", body, item.stan, mac=True)

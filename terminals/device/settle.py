@@ -99,8 +99,8 @@ def _totals(memory: Memory, line: Line) -> Flow[Outcome]:
 def uploads(memory: Memory, line: Line, balanced: bool) -> list[Upload]:
     """All messages after the totals, in their order: stripe details by eights, refunds, the end with its count."""
     items = [] if balanced else [item for item in memory.items if item.counts]
-    notices = [item for item in items if item.row.mti == "0220"]
-    details = [item for item in items if item.row.mti != "0220"]
+    notices = [item for item in items if item.row.advice]
+    details = [item for item in items if not item.row.advice]
     messages = [Upload(_details(memory, details[at : at + DETAILS_MAX])) for at in range(0, len(details), DETAILS_MAX)]
     messages += [Upload(request_fields(memory, line, item), item.stan) for item in notices]
     end = END_BALANCED if balanced else END_UNBALANCED

@@ -5,6 +5,7 @@ with what is waited for, and what does not fit is counted and dropped.
 """
 
 import asyncio
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar, cast
@@ -99,10 +100,20 @@ class Session:
     `stale` counts replies that nobody waited for, `connects` the connections made.
     """
 
-    __slots__ = ("_connection", "_host", "_observe", "_off", "_port", "_stale", "connects", "kept", "line")
+    __slots__ = ("_connection", "_host", "_observe", "_off", "_port", "_stale", "_tls", "connects", "kept", "line")
 
-    def __init__(self, line: Line, host: str, port: int, *, kept: bool = True, observe: Observer | None = None) -> None:
+    def __init__(
+        self,
+        line: Line,
+        host: str,
+        port: int,
+        *,
+        kept: bool = True,
+        observe: Observer | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.line = line
+        self._tls = tls
         self.kept = kept
         self.connects = 0
         self._host = host
@@ -182,7 +193,7 @@ class Session:
         try:
             async with asyncio.timeout(timeout_s):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(self.line, loop), self._host, self._port
+                    lambda: Connection(self.line, loop), self._host, self._port, ssl=self._tls
                 )
         except OSError:  # TimeoutError is one of them
             raise HostUnreachable from None

@@ -1,6 +1,7 @@
 """On a plain blocking socket: for threads, greenlets and the command line."""
 
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
@@ -25,10 +26,20 @@ _RECEIVE = 8192
 class Session:
     """A terminal's way to its host, with the same promises as `aio.Session`: `kept`, `stale`, `connects`."""
 
-    __slots__ = ("_address", "_deframer", "_observe", "_socket", "connects", "kept", "line", "stale")
+    __slots__ = ("_address", "_deframer", "_observe", "_socket", "_tls", "connects", "kept", "line", "stale")
 
-    def __init__(self, line: Line, host: str, port: int, *, kept: bool = True, observe: Observer | None = None) -> None:
+    def __init__(
+        self,
+        line: Line,
+        host: str,
+        port: int,
+        *,
+        kept: bool = True,
+        observe: Observer | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.line = line
+        self._tls = tls
         self.kept = kept
         self.connects = 0
         self.stale = 0
@@ -119,6 +130,8 @@ class Session:
             except TimeoutError:
                 raise ConnectionRefusedError from None  # nothing was sent
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls is not None:
+                self._socket = self._tls.wrap_socket(self._socket, server_hostname=self._address[0])
             self._deframer = Deframer(self.line.framing)
             self.connects += 1
         return self._socket
@@ -132,7 +145,9 @@ def _left(deadline: float) -> float:
 
 
 def _dropped(connection: socket.socket) -> bool:
-    """Whether the host closed the kept connection meanwhile."""
+    """Whether the host closed the kept connection meanwhile; under TLS only the next call can tell."""
+    if isinstance(connection, ssl.SSLSocket):
+        return False
     connection.setblocking(False)
     try:
         return connection.recv(1, socket.MSG_PEEK) == b""
