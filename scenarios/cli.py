@@ -1,97 +1,41 @@
 """`shoudan demo`: a whole payment day in a minute."""
 
 import json
-import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from scenarios.demo import DayResult, DemoFailed, play
 from scenarios.report import write_report
 from switch.app.clearing import show
-from terminals.screen import answers, spark
+from terminals.screen import Screen, answers, headline
 
 COULD_NOT_RUN = 3
 
 
-class Screen:
-    """The day as it goes: phase and time, what was answered, how fast."""
+class DayScreen(Screen):
+    """The fleet's screen, with what the switch tells of the day."""
 
-    def __init__(self, console: Console, seconds: float) -> None:
-        self._bar = Progress(
-            TextColumn("[bold]{task.description:<20}"), BarColumn(40), TimeElapsedColumn(), console=console
-        )
-        self._task = self._bar.add_task("starting 启动", total=seconds)
-        self._last: dict[str, Any] = {}
-        self._rates: list[float] = []
-        self._quiet_until = 0.0
-        self._console = console
+    def tail(self, s: Mapping[str, Any]) -> str:
+        return f"{s['reversals']:,} reversals"
 
-    def tell(self, status: dict[str, Any]) -> None:
-        """Take a line of progress."""
-        before, self._last = self._last, status
-        if before and status["elapsed"] > before["elapsed"]:
-            done = status["authorizations"] - before["authorizations"]
-            self._rates.append(done / (status["elapsed"] - before["elapsed"]))
-        self._bar.update(self._task, completed=status["elapsed"], description=status["phase"])
-        if not self._console.is_terminal and time.monotonic() > self._quiet_until:
-            self._quiet_until = time.monotonic() + 5
-            self._console.print(self._line(), highlight=False, soft_wrap=True)
-
-    def _line(self) -> str:
-        s = self._last
-        rate = self._rates[-1] if self._rates else 0.0
-        return (
-            f"{s['elapsed']:6.1f} s  {s['phase']:<14} {s['authorizations']:>8,} authorizations  {rate:7.0f}/s  "
-            f"p50 {s['p50']:.1f} ms  p99 {s['p99']:.1f} ms  {s['reversals']:,} reversals"
-        )
-
-    def __rich__(self) -> Group:
-        if not self._last:
-            return Group(self._bar)
-        s = self._last
-        grid = Table.grid(padding=(0, 3))
-        rate = self._rates[-1] if self._rates else 0.0
-        grid.add_row(
-            "authorizations 交易",
-            f"[bold]{s['authorizations']:,}",
-            "rate 速率",
-            f"[bold]{rate:,.0f}/s",
-            spark(self._rates),
-        )
-        grid.add_row("approved 批准", f"[green]{s['approved']:,}", "declined 拒绝", f"[yellow]{s['declined']:,}")
-        grid.add_row(
-            "latency p50 / p99", f"{s['p50']:.1f} / {s['p99']:.1f} ms", "reversals 冲正", f"[red]{s['reversals']:,}"
-        )
-        grid.add_row("settled terminals 已结算", f"{s['settled']:,}", "business day 清算日", " ".join(s["dates"]))
-        if s["restarts"]:
-            grid.add_row("switch killed and restarted", f"[red]{s['restarts']}")
-        return Group(self._bar, grid)
+    def rows(self, s: Mapping[str, Any]) -> list[tuple[str, ...]]:
+        restarts = [("switch killed and restarted", f"[red]{s['restarts']}")] if s["restarts"] else []
+        return [
+            ("reversals 冲正", f"[red]{s['reversals']:,}"),
+            ("settled terminals 已结算", f"{s['settled']:,}", "business day 清算日", " ".join(s["dates"])),
+            *restarts,
+        ]
 
 
 def summary(result: DayResult, console: Console) -> None:
     """What happened, for people."""
     data = result.as_dict()
-    grid = Table.grid(padding=(0, 2))
-    latency = data["latency_ms"]
-    grid.add_row(
-        "authorizations 交易",
-        f"{data['authorizations']:,}  ({data['authorizations_per_second']:,.0f}/s over {data['seconds']:.0f} s)",
-    )
-    grid.add_row(
-        "approved 批准", f"{data['approved']:,}  business success rate 交易成功率 {data['business_success_rate']:.2%}"
-    )
-    grid.add_row(
-        "declined 拒绝", f"{data['declined']:,}  system success rate 系统成功率 {data['system_success_rate']:.2%}"
-    )
-    grid.add_row(
-        "latency 时延", f"p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms, p99.9 {latency['p99_9']:.1f} ms"
-    )
+    grid = headline(data)
     grid.add_row("reversed 冲正", f"{data['reversed']:,}")
     kept = data["settlements"]
     grid.add_row("settlements 结算", f"{kept['balanced']:,} balanced 平, {kept['unbalanced']:,} unbalanced 不平")
@@ -124,7 +68,7 @@ def demo(
     Exits 0 only if they agree, 1 if not, 3 if the day could not be played.
     """
     console = Console(stderr=json_to == "-", highlight=False)
-    screen = Screen(console, seconds)
+    screen = DayScreen(console, seconds)
     console.print(
         f"{terminals:,} terminals, {atms:,} machines, {seconds:g} s, seed {seed}; files in {directory}", highlight=False
     )

@@ -53,14 +53,17 @@ def response(code: str) -> str:
 
 
 class Screen:
-    """The run as it goes. On a terminal it is drawn; elsewhere a line is printed every few seconds."""
+    """The run as it goes. On a terminal it is drawn; elsewhere a line is printed every few seconds.
+
+    `rows` and `tail` say what is shown beside the rate; a longer run than a fleet's says more.
+    """
 
     def __init__(self, console: Console, seconds: float) -> None:
         self._console = console
         self._bar = Progress(
-            TextColumn("[bold]{task.description:<14}"), BarColumn(40), TimeElapsedColumn(), console=console
+            TextColumn("[bold]{task.description:<20}"), BarColumn(40), TimeElapsedColumn(), console=console
         )
-        self._task = self._bar.add_task("signing in", total=seconds)
+        self._task = self._bar.add_task("starting 启动", total=seconds)
         self._last: dict[str, Any] = {}
         self._rates: list[float] = []
         self._quiet_until = 0.0
@@ -76,37 +79,46 @@ class Screen:
             self._quiet_until = time.monotonic() + QUIET_S
             self._console.print(self._line(), highlight=False, soft_wrap=True)
 
+    @property
+    def _rate(self) -> float:
+        return self._rates[-1] if self._rates else 0.0
+
     def _line(self) -> str:
         s = self._last
-        rate = self._rates[-1] if self._rates else 0.0
         return (
-            f"{s['elapsed']:6.1f} s  {s['phase']:<13} {s['authorizations']:>8,} transactions  {rate:7.0f}/s  "
-            f"p50 {s['p50']:.1f} ms  p99 {s['p99']:.1f} ms  {s['owing']:,} reversals waiting"
+            f"{s['elapsed']:6.1f} s  {s['phase']:<14} {s['authorizations']:>8,} transactions  {self._rate:7.0f}/s  "
+            f"p50 {s['p50']:.1f} ms  p99 {s['p99']:.1f} ms  {self.tail(s)}"
         )
+
+    def tail(self, s: Mapping[str, Any]) -> str:
+        """The end of a printed line."""
+        return f"{s['owing']:,} reversals waiting"
+
+    def rows(self, s: Mapping[str, Any]) -> list[tuple[str, ...]]:
+        """What is drawn below the rate, beside approvals and latency."""
+        return [
+            ("no answer 无应答", f"[red]{s['unknown']:,}", "reversals waiting 待冲正", f"[red]{s['owing']:,}"),
+            ("open batches 未结算", f"{s['unsettled']:,}"),
+        ]
 
     def __rich__(self) -> Group:
         if not self._last:
             return Group(self._bar)
         s = self._last
         grid = Table.grid(padding=(0, 3))
-        rate = self._rates[-1] if self._rates else 0.0
         count = f"[bold]{s['authorizations']:,}"
-        grid.add_row("transactions 交易", count, "rate 速率", f"[bold]{rate:,.0f}/s", spark(self._rates))
-        grid.add_row(
-            "approved 批准", f"[green]{s['approved']:,}", "declined 拒绝", f"[yellow]{s['declined']:,}",
-            f"no answer 无应答 [red]{s['unknown']:,}",
-        )  # fmt: skip
-        grid.add_row(
-            "latency p50 / p99", f"{s['p50']:.1f} / {s['p99']:.1f} ms",
-            "reversals waiting 待冲正", f"[red]{s['owing']:,}", f"open batches 未结算 {s['unsettled']:,}",
-        )  # fmt: skip
+        grid.add_row("transactions 交易", count, "rate 速率", f"[bold]{self._rate:,.0f}/s", spark(self._rates))
+        grid.add_row("approved 批准", f"[green]{s['approved']:,}", "declined 拒绝", f"[yellow]{s['declined']:,}")
+        grid.add_row("latency p50 / p99", f"{s['p50']:.1f} / {s['p99']:.1f} ms")
+        for row in self.rows(s):
+            grid.add_row(*row)
         return Group(self._bar, grid)
 
 
-def summary(data: Mapping[str, Any], console: Console) -> None:
-    """What happened, for people."""
+def headline(data: Mapping[str, Any]) -> Table:
+    """How many, how well, how fast: the first rows of a summary, to be added to."""
     grid = Table.grid(padding=(0, 2))
-    latency, reversals = data["latency_ms"], data["reversals"]
+    latency = data["latency_ms"]
     grid.add_row(
         "transactions 交易",
         f"{data['authorizations']:,}  ({data['authorizations_per_second']:,.1f}/s over {data['seconds']:.0f} s)",
@@ -118,6 +130,13 @@ def summary(data: Mapping[str, Any], console: Console) -> None:
     grid.add_row(
         "latency 时延", f"p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms, p99.9 {latency['p99_9']:.1f} ms"
     )
+    return grid
+
+
+def summary(data: Mapping[str, Any], console: Console) -> None:
+    """What happened, for people."""
+    reversals = data["reversals"]
+    grid = headline(data)
     grid.add_row("reversals 冲正", ", ".join(f"{count:,} {state}" for state, count in reversals.items()))
     kept = ", ".join(f"{count:,} {verdict}" for verdict, count in data["settlements"].items())
     grid.add_row("settlements 结算", kept or "none")
