@@ -83,7 +83,7 @@ def show(result: Reconciliation, console: Console) -> None:
         padding=(0, 1, 0, 0),
     )
     grid.add_column("day", no_wrap=True)
-    grid.add_column("transaction 交易", no_wrap=True, overflow="ellipsis", max_width=34)
+    grid.add_column("transaction 交易", no_wrap=True, overflow="ellipsis", max_width=30)
     for title in ("POS", "switch", "issuers", "yuan"):
         grid.add_column(title, justify="right", no_wrap=title != "yuan", min_width=13 if title == "yuan" else None)
     grid.add_column("")
