@@ -1,6 +1,7 @@
 """`shoudan demo`: a whole payment day in a minute."""
 
 import json
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,6 +68,7 @@ def demo(
 
     Exits 0 only if they agree, 1 if not, 3 if the day could not be played.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside, the day ends its processes too
     console = Console(stderr=json_to == "-", highlight=False)
     screen = DayScreen(console, seconds)
     console.print(
