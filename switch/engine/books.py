@@ -126,7 +126,6 @@ class Books:
 
     def __init__(self, terminals: Iterable[Terminal]) -> None:
         self.terminals = {terminal.tid: terminal for terminal in terminals}
-        self.merchants = {terminal.mid for terminal in self.terminals.values()}
         self.exchanges: dict[tuple[str, str, str], Exchange] = {}
         self.by_rrn: dict[str, Exchange] = {}
         self.by_auth: dict[tuple[str, str], Exchange] = {}
@@ -151,7 +150,6 @@ class Books:
                     setattr(known, name, getattr(fresh, name))
         for tid in gone:
             self.terminals[tid].status = "closed"
-        self.merchants = {t.mid for t in self.terminals.values() if t.status == "active"}
 
     def next_rrn(self, day_of_year: int) -> str:
         """DE37: day of the year (3) and a running count (9)."""
