@@ -55,7 +55,13 @@ FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
         {"msgspec", "typer", "rich", "jinja2"},
         set(),
     ),
-    "loadtest": ({"loadtest", "terminals", "switch.wire"}, {"typer", "rich", "iso8583", "locust"}, set()),
+    # The one composition of a switch with a feature taken out: a process of its own, imported by nothing.
+    "loadtest.bench.without": ({"switch"}, set(), CHANCE | IO),
+    "loadtest": (
+        {"loadtest", "terminals", "switch.wire", "switch.crypto"},
+        {"typer", "rich", "iso8583", "locust", "uvloop", "cryptography"},
+        set(),
+    ),
 }  # fmt: skip
 
 OURS = ("switch", "terminals", "scenarios", "loadtest")

@@ -1,6 +1,7 @@
 """A terminal's request as it looks on the other side: the fields the network wants, from those the terminal sent."""
 
 import time
+from functools import lru_cache
 from typing import Any, Final
 
 from switch.crypto.errors import CryptoError
@@ -31,10 +32,18 @@ DETAIL_USAGES: Final = {"instalment": "IP", "points": "BP"}
 _UNCHANGED = (22, 23, 41, 42, 49, 55)
 
 
+@lru_cache(maxsize=16)
+def _local(second: int) -> tuple[str, str]:
+    """DE12 and DE13 in Beijing: written once a second (2 us)."""
+    moment = time.gmtime(second + BEIJING_S)
+    return time.strftime("%H%M%S", moment), time.strftime("%m%d", moment)
+
+
 class PinUnusable(Exception):
     """The PIN block cannot be opened or read: response code 99."""
 
 
+@lru_cache(maxsize=4096)  # 0.8 us
 def merchant_name(name: str) -> str:
     """DE43: forty bytes of GBK, cut between characters, filled with spaces."""
     data = name.encode("gbk", "replace")
@@ -54,7 +63,9 @@ def request_fields(
     request = exchange.request or {}
     row = exchange.row
     fields = base_fields(counterpart, exchange, terminal.merchant_name, pan, now)
-    fields.update({de: request[de] for de in _UNCHANGED if de in request})
+    for de in _UNCHANGED:
+        if de in request:
+            fields[de] = request[de]
     if row.amount:
         fields[4] = request[4]
     if 14 in request and not row.drops_expiry:
@@ -75,15 +86,15 @@ def request_fields(
 
 def base_fields(counterpart: Counterpart, exchange: Exchange, name: str, pan: str, now: Now) -> dict[int, Any]:
     """What every message about an exchange carries: card, codes, times, institutions, terminal."""
-    moment = time.gmtime(now.wall + BEIJING_S)
+    clock, date = _local(int(now.wall))
     row = coded(exchange.row, counterpart.profile)
     return {
         2: pan,
         3: row.network_processing_code,
         7: exchange.net_time,
         11: exchange.net_stan,
-        12: time.strftime("%H%M%S", moment),
-        13: time.strftime("%m%d", moment),
+        12: clock,
+        13: date,
         18: exchange.mcc,
         25: row.condition,
         32: counterpart.profile.acquirer,
@@ -96,11 +107,17 @@ def base_fields(counterpart: Counterpart, exchange: Exchange, name: str, pan: st
 def net60(counterpart: Counterpart, exchange: Exchange, reason: str = "0000") -> str:
     """DE60 up to 60.3.5: reason, what the terminal can read, its type, the MAC's algorithm."""
     chip = exchange.entry_mode[:2] in ("05", "07", "95", "98")
+    terminal_type = exchange.row.terminal_type or counterpart.profile.terminal_type
+    return _net60(reason, chip, terminal_type, counterpart.profile.keys.suite == "sm4")
+
+
+@lru_cache(maxsize=64)  # 6 us
+def _net60(reason: str, chip: bool, terminal_type: str, sm4: bool) -> str:
     sub_fields = De60(
         reason=reason,
         read_capability="6" if chip else "2",
-        terminal_type=exchange.row.terminal_type or counterpart.profile.terminal_type,
-        reserved_3="004" if counterpart.profile.keys.suite == "sm4" else "000",
+        terminal_type=terminal_type,
+        reserved_3="004" if sm4 else "000",
         initiation="1",
     )
     return write_60(sub_fields, size=NET60_DIGITS)

@@ -89,17 +89,18 @@ class LinkProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard = self._performer.loop.time()
-        had_begun = self._deframer.pending
+        deframer = self._deframer
+        had_begun = deframer.rest
         try:
-            frames = self._deframer.feed(data)
+            frames = deframer.feed(data)
         except FrameError as error:
             self._performer.bad_bytes(self, error)
             return
         if frames:
             self._performer.frames(self, frames)
-        if self._deframer.error is not None:
-            self._performer.bad_bytes(self, self._deframer.error)
-        elif self._deframer.pending and (frames or not had_begun):
+        if deframer.error is not None:
+            self._performer.bad_bytes(self, deframer.error)
+        elif deframer.rest and (frames or not had_begun):
             self._watch()
 
     def _watch(self) -> None:
@@ -145,7 +146,8 @@ class LinkProtocol(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         transport.write(data)
-        self._said = self._performer.loop.time()
+        if self._keep_alive_s:
+            self._said = self._performer.loop.time()
         if self._pressure and self._pressure.overrun():
             transport.abort()
 

@@ -313,4 +313,4 @@ def reply_mti(mti: str) -> str:
     >>> reply_mti("0420")
     '0430'
     """
-    return mti[:2] + str(int(mti[2]) + 1) + mti[3]
+    return mti[:2] + "1234567890"[int(mti[2])] + mti[3]
