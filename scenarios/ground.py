@@ -16,7 +16,8 @@ from switch.crypto.block import adjust_parity, kcv
 from switch.crypto.hsm import Hsm
 from switch.engine.office import HASH, STORE
 from switch.issuer.host import PAN_HASH_KEY, PIN_REFERENCE_KEY
-from switch.issuer.portfolio import STANDARD_ISSUERS
+from switch.issuer.masterkeys import take_master_keys
+from switch.issuer.portfolio import STANDARD_ISSUERS, Portfolio
 from switch.wire.roster import TRANSPORT_KEY, TerminalRow, write_terminals
 from terminals.fleet import Terminal, mint, mint_machines
 from terminals.own import TransportKey, wrap
@@ -147,6 +148,10 @@ def _centre_keys(ground: Ground, name: str, line: str) -> None:
     hsm.generate(PAN_HASH_KEY, "hash", "aes", 32)
     hsm.generate(PIN_REFERENCE_KEY, "pvk", "aes", 32)
     _line_keys(hsm, ground.seed, line)
+    own = name == "core"
+    take_master_keys(
+        hsm, Portfolio(ground.seed, STANDARD_ISSUERS, CARDS_PER_ISSUER), (i for i in STANDARD_ISSUERS if i.own == own)
+    )
     hsm.save(ground.directory / f"{name}.keys")
 
 

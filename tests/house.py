@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from switch.clearing.reconcile import Reconciliation, reconcile
-from switch.clearing.schema import JOURNAL, LEDGER, SWITCH_TABLES, TERMINALS
+from switch.clearing.schema import CHIPS, JOURNAL, LEDGER, SWITCH_TABLES, TERMINALS
 from switch.crypto.hsm import Hsm
 from switch.engine.books import Terminal
 from switch.engine.counterpart import Counterpart
@@ -19,6 +19,7 @@ from switch.engine.office import HASH, STORE
 from switch.engine.route import Routes
 from switch.issuer.centre import Centre
 from switch.issuer.host import PAN_HASH_KEY, PIN_REFERENCE_KEY, Bank
+from switch.issuer.masterkeys import take_master_keys
 from switch.issuer.portfolio import STANDARD_ISSUERS, Card, Portfolio
 from switch.issuer.rules import read_rules
 from switch.machine import Arm, Close, Effect, Link, Now, Out, Post, Send
@@ -86,6 +87,7 @@ class House:
         self.mono, self.wall = 1000.0, NOON
         self.rows: list[tuple[str, tuple[Any, ...]]] = []
         self.ledgers: dict[str, list[tuple[Any, ...]]] = {name: [] for name in self.behind}
+        self.chips: dict[str, list[tuple[Any, ...]]] = {name: [] for name in self.behind}
         self.closed: list[tuple[Link, str]] = []
         self.meddle: Meddler = lambda name, send: send
         self.effects: list[tuple[str, Effect]] = []
@@ -107,6 +109,7 @@ class House:
         hsm.generate(PAN_HASH_KEY, "hash", "aes", 32)
         hsm.generate(PIN_REFERENCE_KEY, "pvk", "aes", 32)
         hsm.import_clear(f"zmk/{name}", "zmk", profile.keys.suite, ZMK)
+        take_master_keys(hsm, self.portfolio)
         banks = [Bank(self.portfolio, n, hsm) for n in issuers]
         return Centre(
             name, profile, profile.header.destination, banks, hsm, rules=read_rules(rules), settlement_date=DAY
@@ -209,7 +212,7 @@ class House:
 
     def _store(self, name: str, post: Post) -> None:
         if name != "switch":
-            self.ledgers[name].append(post.row)
+            (self.chips if post.table == CHIPS.name else self.ledgers)[name].append(post.row)
         elif not self.dead:
             assert post.number == len(self.rows) + 1, "rows are numbered without gaps"
             self.rows.append((post.table, post.row))
@@ -296,6 +299,10 @@ class House:
 
     def ledger_rows(self) -> list[dict[str, Any]]:
         return [dict(zip(LEDGER.names, row, strict=True)) for rows in self.ledgers.values() for row in rows]
+
+    def chip_rows(self) -> list[dict[str, Any]]:
+        """The issuers' books of chips."""
+        return [dict(zip(CHIPS.names, row, strict=True)) for rows in self.chips.values() for row in rows]
 
     def of(self, table: str) -> list[dict[str, Any]]:
         """The switch's rows of one table as dicts."""

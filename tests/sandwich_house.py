@@ -8,7 +8,7 @@ from house import SEED, ZMK, House
 from scenarios.sandwich.back import Watched, rules
 from scenarios.sandwich.judge import Judgement, judge
 from scenarios.sandwich.keyring import Keyring
-from scenarios.sandwich.mix import CHAINS, Script
+from scenarios.sandwich.mix import CHAINS, Chips, Script
 from scenarios.sandwich.recorder import Recorder
 from switch.machine import Link
 from switch.wire.profile import NetworkProfile, load_profile
@@ -37,8 +37,9 @@ class Sandwich(House):
         self.engine = plant(self.engine, *defects)
         self.connect()
         self.links: dict[str, Link] = {}
+        chips = Chips(self.portfolio)
         self.scripts = {
-            memory.tid: Script(memory, self.line, self.portfolio, range(5), SEED, place)
+            memory.tid: Script(memory, self.line, self.portfolio, range(5), SEED, place, chips)
             for place, memory in enumerate(self.memories)
         }
 

@@ -217,7 +217,8 @@ def write(path: Path, rows: list[Entry]) -> Path:
     connection.execute(JOURNAL.create())
     for number, entry in enumerate(rows, 1):
         values = entry._asdict() | {"number": number, "pan_sealed": b""}
-        connection.execute(JOURNAL.insert(), [values.get(name, "") for name in JOURNAL.names])
+        row = [values.get(name, b"" if kind == "BLOB" else "") for name, kind in JOURNAL.columns]
+        connection.execute(JOURNAL.insert(), row)
     connection.close()
     return path
 

@@ -24,7 +24,7 @@ FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
         CHANCE | IO,
     ),
     "switch.issuer": (
-        {"switch.issuer"} | MACHINE_ROOM,
+        {"switch.issuer", "switch.crypto.cardkeys", "switch.crypto.cryptogram", "switch.crypto.script"} | MACHINE_ROOM,
         {"msgspec"},
         CHANCE | IO,
     ),

@@ -48,6 +48,31 @@ def test_a_terminal_taken_out_of_the_list_is_closed(site: tuple[Path, SwitchConf
     assert again(directory, config, engine).startswith("3 terminals (1 new, 0 closed)")
 
 
+def test_a_changed_chip_table_is_in_force_for_the_next_message(site: tuple[Path, SwitchConfig, Engine]) -> None:
+    directory, config, engine = site
+    before = engine.office.chips
+    assert len(before.lists["5"]) == 4, "the shipped one"
+    switch = directory / "switch.toml"
+    switch.write_text('chips = "chips.toml"\nca_keys = "keys.toml"\n' + switch.read_text("utf-8"), encoding="utf-8")
+    (directory / "chips.toml").write_text('[no_pin]\nmerchants = "all"\nbins = ["621214"]\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"keys\.toml: No such file"):
+        again(directory, config, engine)
+    assert engine.office.chips is before
+    (directory / "keys.toml").write_text(
+        '[[keys]]\nrid = "A000000333"\nindex = "01"\nexpiry = "20301231"\nkey = "C1C1"\n', encoding="utf-8"
+    )
+    assert again(directory, config, engine).endswith(", chip table changed")
+    after = engine.office.chips
+    assert (len(after.lists["5"]), len(after.lists["4"]), len(after.lists["B"])) == (0, 1, 1)
+    assert after.without_pin("1" * 15, "6212140000000000", 100_000)
+    assert not again(directory, config, engine).endswith("changed")
+    after = engine.office.chips
+    (directory / "chips.toml").write_text("[no_pin]\nmerchants = 1\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"chips\.toml: .*merchants"):
+        again(directory, config, engine)
+    assert engine.office.chips is after
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "said"),
     [

@@ -89,7 +89,7 @@ class Judgement:
     @property
     def missing(self) -> list[str]:
         """Rows of a POS that never came out on a line."""
-        machines = {row.name for row in ROWS if row.condition == ATM}
+        machines = {row.name for row in ROWS if row.condition == ATM or row.chip}
         return [name for name, coverage in self.coverage.items() if not coverage.joined and name not in machines]
 
     def tell(

@@ -1,8 +1,8 @@
 """What the terminals of a sandwich do: every row of the matrix, swiped, keyed and with a chip's data, with and without
 a PIN, in chains in which each step undoes or completes the one before.
 
-The chip's data are invented: they have the tags an online request has, and nobody verifies them. They show whether
-DE55, DE23 and DE22 pass a switch unharmed.
+The chip's data have the tags an online request has, and a cryptogram that the issuers behind the switch verify: they
+show whether DE55, DE23 and DE22 pass a switch unharmed.
 """
 
 import random
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from itertools import cycle, islice
 from typing import Any, Final, NamedTuple
 
+from switch.crypto.cryptogram import ac_input, application_cryptogram, card_key, session_key
 from switch.issuer.portfolio import Card, Portfolio
 from switch.wire import tlv
 from switch.wire.errors import DecodeError
@@ -84,12 +85,45 @@ CHAINS: Final[tuple[tuple[Step, ...], ...]] = (
 """Every row and every way to present a card; each terminal begins with another chain."""
 
 
+class Chips:
+    """The chips of all cards: each one's counter, which all terminals share, and its cryptograms (3DES, version 01)."""
+
+    def __init__(self, portfolio: Portfolio) -> None:
+        self._portfolio = portfolio
+        self._counters: dict[str, int] = {}
+
+    def data(self, card: Card, amount: str, nonce: bytes) -> bytes:
+        """DE55 of an online request by contact (`nonce` 4 bytes, `amount` DE4)."""
+        counter = self._counters[card.pan] = self._counters.get(card.pan, 0) + 1
+        imk = self._portfolio.master_key(card.issuer.institution, "3des", "ac")
+        session = session_key("3des", card_key("3des", imk, card.pan, _SEQUENCE[-2:]), counter)
+        values = {
+            "9F27": b"\x80", "9F10": bytes.fromhex("07010103A0000201"), "9F37": nonce,
+            "9F36": counter.to_bytes(2, "big"), "95": bytes(5), "9A": bytes.fromhex("261028"), "9C": b"\0",
+            "9F02": bytes.fromhex(amount), "5F2A": b"\x01\x56", "82": b"\x7c\0", "9F1A": b"\x01\x56",
+            "9F03": bytes(6), "9F33": b"\xe0\xe9\xc8",
+        }  # fmt: skip
+        arqc = application_cryptogram("3des", session, ac_input(0x01, values, values["9F10"]))
+        return tlv.write({"9F26": arqc, **values})
+
+
 class Script:
-    """The dialogues of one terminal, one after another: `next` gives the flow, `after` is told how it ended."""
+    """The dialogues of one terminal, one after another: `next` gives the flow, `after` is told how it ended.
+
+    `chips` are shared by the scripts whose cards are the same.
+    """
 
     def __init__(
-        self, memory: Memory, line: Line, portfolio: Portfolio, issuers: Sequence[int], seed: int, place: int
+        self,
+        memory: Memory,
+        line: Line,
+        portfolio: Portfolio,
+        issuers: Sequence[int],
+        seed: int,
+        place: int,
+        chips: Chips,
     ) -> None:
+        self._chips = chips
         self.memory = memory
         self._line = line
         self._portfolio = portfolio
@@ -120,8 +154,9 @@ class Script:
         flow = pos.transact(
             self.memory, self._line, step.kind, card, amount, original, entry=entry, pin=step.pin, **more
         )
-        if step.entry == CHIP:
-            flow = inserted(flow, self.memory, self._line, self._draw.randbytes(8))
+        if step.entry == CHIP and card is not None:
+            chips, chosen, nonce = self._chips, card, self._draw.randbytes(8)[:4]
+            flow = inserted(flow, self.memory, self._line, lambda amount: chips.data(chosen, amount, nonce))
         return flow if step.heard else unheard(flow, self._line)
 
     def after(self, outcome: Outcome) -> None:
@@ -145,23 +180,12 @@ class Script:
                 return card
 
 
-def chip_data(amount: str, cryptogram: bytes) -> bytes:
-    """DE55 of an online request with invented values (`cryptogram` 8 bytes, `amount` DE4)."""
-    return tlv.write(
-        (
-            ("9F26", cryptogram), ("9F27", b"\x80"), ("9F10", bytes.fromhex("07010103A00002010A010000000000")),
-            ("9F37", cryptogram[:4]), ("9F36", cryptogram[4:6]), ("95", bytes(5)), ("9A", bytes.fromhex("261028")),
-            ("9C", b"\0"), ("9F02", bytes.fromhex(amount)), ("5F2A", b"\x01\x56"), ("82", b"\x7c\0"),
-            ("9F1A", b"\x01\x56"), ("9F03", bytes(6)), ("9F33", b"\xe0\xe9\xc8"),
-        )
-    )  # fmt: skip
-
-
-def inserted(flow: Flow[Outcome], memory: Memory, line: Line, cryptogram: bytes) -> Flow[Outcome]:
-    """The dialogue `flow` with its card inserted instead of swiped: DE22, DE23, DE55 and DE60 say so."""
+def inserted(flow: Flow[Outcome], memory: Memory, line: Line, data: Callable[[str], bytes]) -> Flow[Outcome]:
+    """The dialogue `flow` with its card inserted instead of swiped: DE22, DE23, DE55 and DE60 say so. `data` makes DE55
+    for an amount (DE4)."""
 
     def calls(call: Call) -> Call:
-        return call._replace(body=_with_chip(memory, line, call.body, cryptogram))
+        return call._replace(body=_with_chip(memory, line, call.body, data))
 
     return _between(flow, calls, lambda call: False)
 
@@ -199,7 +223,7 @@ def _between(flow: Flow[Outcome], calls: Callable[[Call], Call], deaf: Callable[
         flow.close()
 
 
-def _with_chip(memory: Memory, line: Line, body: bytes, cryptogram: bytes) -> bytes:
+def _with_chip(memory: Memory, line: Line, body: bytes, data: Callable[[str], bytes]) -> bytes:
     try:
         message = line.codec.decode(body)
     except DecodeError:
@@ -211,6 +235,6 @@ def _with_chip(memory: Memory, line: Line, body: bytes, cryptogram: bytes) -> by
     fields = dict(message.fields)
     del fields[64]
     fields[22], fields[23] = item.entry_mode, _SEQUENCE
-    fields[55] = chip_data(fields.get(4, "0" * 12), cryptogram)
+    fields[55] = data(fields.get(4, "0" * 12))
     fields[60] = fields[60][:11] + _READS_CHIP + fields[60][12:]
     return sealed(memory, line, message.mti, fields)

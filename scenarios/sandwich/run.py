@@ -14,7 +14,7 @@ from scenarios.sandwich.front import Session
 from scenarios.sandwich.ground import LineConfig, Setup
 from scenarios.sandwich.judge import SLACK_S, Judgement, judge
 from scenarios.sandwich.keyring import Keyring
-from scenarios.sandwich.mix import Script
+from scenarios.sandwich.mix import Chips, Script
 from scenarios.sandwich.recorder import Recorder
 from switch.app.config import host_and_port
 from switch.clearing.schema import ISSUER_TABLES
@@ -22,6 +22,7 @@ from switch.crypto.hsm import Hsm
 from switch.engine.counterpart import wire_time
 from switch.issuer.centre import Centre
 from switch.issuer.host import PAN_HASH_KEY, PIN_REFERENCE_KEY, Bank
+from switch.issuer.masterkeys import take_master_keys
 from switch.issuer.portfolio import STANDARD_ISSUERS, Portfolio
 from switch.issuer.rules import read_rules
 from switch.net.disk import Disk
@@ -79,10 +80,11 @@ class Sandwich:
         self._line = Line(setup.pos)
         self._scripts = []
         issuers = [n for n, i in enumerate(STANDARD_ISSUERS) if any(c.takes(i.own) for c in setup.config.lines)]
+        chips = Chips(self._portfolio)
         for place, t in enumerate(setup.terminals):
             pinpad = keyring.add_terminal(t.tid, t.suite, t.tmk)
             memory = Memory(t.tid, t.mid, t.mcc, t.merchant_name, pinpad)
-            script = Script(memory, self._line, self._portfolio, issuers, setup.config.seed, place)
+            script = Script(memory, self._line, self._portfolio, issuers, setup.config.seed, place, chips)
             memory.stan += int(time.time()) % 1_000  # a batch that an earlier run left open knows its own numbers
             self._scripts.append(script)
         self._broken: Exception | None = None
@@ -126,6 +128,7 @@ class Sandwich:
         hsm.generate(PAN_HASH_KEY, "hash", "aes", 32)
         hsm.generate(PIN_REFERENCE_KEY, "pvk", "aes", 32)
         hsm.import_clear(f"zmk/{line.name}", "zmk", profile.keys.suite, setup.line_keys[line.name])
+        take_master_keys(hsm, self._portfolio)
         banks = [Bank(self._portfolio, n, hsm) for n, issuer in enumerate(STANDARD_ISSUERS) if line.takes(issuer.own)]
         centre = Centre(
             line.name, profile, line.institution, banks, hsm,

@@ -19,6 +19,7 @@ from switch.issuer.rules import Rule, RuleBook, RuleError, read_rules
 from switch.issuer.shelf import Shelf
 from switch.machine import Entropy
 from switch.wire import roster
+from switch.wire.chips import SHIPPED_CHIPS, ChipTable, ChipTableError, load_chips
 from switch.wire.profile import NetworkProfile, PosProfile
 from switch.wire.table import TableError
 
@@ -84,6 +85,7 @@ class Parts(NamedTuple):
     routes: Routes
     pos: PosProfile
     lines: dict[str, NetworkProfile]
+    chips: ChipTable
 
 
 def read_parts(config: SwitchConfig, beside: Path, entropy: Entropy) -> Parts:
@@ -101,17 +103,21 @@ def read_parts(config: SwitchConfig, beside: Path, entropy: Entropy) -> Parts:
             raise ConfigError(f"routes: {prefix!r} is not a BIN of 4 to 10 digits")
     pos = pos_profile(config.profile, beside)
     terminals = take_terminals(config.terminals, hsm, pos.suites)
-    return Parts(hsm, terminals, Routes(config.routes.bins, config.routes.default), pos, lines)
+    try:
+        chips = load_chips(config.chips or SHIPPED_CHIPS, config.ca_keys)
+    except ChipTableError as error:
+        raise ConfigError(str(error)) from None
+    return Parts(hsm, terminals, Routes(config.routes.bins, config.routes.default), pos, lines, chips)
 
 
 def build_engine(config: SwitchConfig, beside: Path, entropy: Entropy) -> tuple[Engine, PosProfile]:
     """The switch of a configuration, and the profile its terminals speak."""
-    hsm, terminals, routes, pos, lines = read_parts(config, beside, entropy)
+    hsm, terminals, routes, pos, lines, chips = read_parts(config, beside, entropy)
     counterparts = {
         section.name: Counterpart(section.name, lines[section.name], hsm, section.own)
         for section in config.counterparts
     }
-    return Engine(terminals, hsm, counterparts, routes, pos, config.acquirer), pos
+    return Engine(terminals, hsm, counterparts, routes, pos, config.acquirer, chips), pos
 
 
 def reload_engine(engine: Engine, running: SwitchConfig, fresh: SwitchConfig, beside: Path, entropy: Entropy) -> str:
@@ -124,11 +130,12 @@ def reload_engine(engine: Engine, running: SwitchConfig, fresh: SwitchConfig, be
             raise ConfigError(f"{name} has changed: that needs a restart, nothing was reloaded")
     parts = read_parts(fresh, beside, entropy)
     before = {tid for tid, terminal in engine.office.books.terminals.items() if terminal.status == "active"}
-    engine.reload(parts.terminals, parts.routes, parts.pos, parts.hsm)
+    changed = parts.chips.versions != engine.office.chips.versions
+    engine.reload(parts.terminals, parts.routes, parts.pos, parts.hsm, parts.chips)
     after = {terminal.tid for terminal in parts.terminals}
     return (
         f"{len(after)} terminals ({len(after - before)} new, {len(before - after)} closed), "
-        f"{len(fresh.routes.bins)} BINs"
+        f"{len(fresh.routes.bins)} BINs" + (", chip table changed" if changed else "")
     )
 
 

@@ -66,6 +66,8 @@ class SwitchConfig(_Section, frozen=True, kw_only=True):
     control: Path | None = None
     metrics: str = ""
     drain_s: float = 10.0
+    chips: Path | None = None
+    ca_keys: Path | None = None
 
 
 class CentreConfig(_Section, frozen=True, kw_only=True):

@@ -26,7 +26,7 @@ from switch.app.config import (
 )
 from switch.app.control import Command, serve_control
 from switch.app.measures import centre_families, switch_families
-from switch.clearing.schema import ISSUER_TABLES, SWITCH_TABLES
+from switch.clearing.schema import CHIPS, ISSUER_TABLES, LEDGER, SWITCH_TABLES
 from switch.net.disk import Disk, StorageFailed, StoreInUse
 from switch.net.listen import Patience, Secured, dial, listen
 from switch.net.metrics import Family, LoopLag, MetricsPage
@@ -148,7 +148,8 @@ async def serve_centre(source: Path) -> int:
     disk = open_disk(config.ledger, ISSUER_TABLES)
     loop = asyncio.get_running_loop()
     performer = Performer(centre, disk, loop, life.failed)
-    centre.recover(row for _, row in disk.history())
+    ledger, chips = ((row for _, row in disk.history(table.name)) for table in (LEDGER, CHIPS))
+    centre.recover(ledger, chips)
     host, port = host_and_port(config.listen)
     framing, tls = framing_of(profile), listening_tls(config.tls)
     server = await listen(performer, host, port, framing, profile.timers.frame_s, name=config.name, tls=tls)

@@ -14,6 +14,7 @@ from switch.engine.recover import recover
 from switch.engine.reverse import ReverseDesk
 from switch.engine.route import Routes
 from switch.machine import Close, Link, Now, Out
+from switch.wire.chips import NO_CHIPS, ChipTable
 from switch.wire.errors import DecodeError, FrameError
 from switch.wire.framing import Frame
 from switch.wire.message import Message
@@ -28,7 +29,7 @@ class Engine:
 
     `terminals` are all it knows; `hsm` holds their master keys (`tmk/TID`), the counterparts' (`zmk/NAME`), and the
     storage and hash keys of the journal. Links named after a counterpart are that counterpart's line; all other links
-    are terminals'.
+    are terminals'. `chips` is what terminals are told about chips.
     """
 
     def __init__(
@@ -39,8 +40,9 @@ class Engine:
         routes: Routes,
         pos: PosProfile,
         acquirer: str,
+        chips: ChipTable = NO_CHIPS,
     ) -> None:
-        self.office = Office(Books(terminals), hsm, counterparts, routes, pos, acquirer)
+        self.office = Office(Books(terminals), hsm, counterparts, routes, pos, acquirer, chips)
         self._reverse = ReverseDesk(self.office)
         self._authorize = AuthorizeDesk(self.office, self._reverse)
         self._reconcile = ReconcileDesk(self.office)
@@ -123,7 +125,7 @@ class Engine:
             self._authorize.on_reject(counterpart, message, reject, now, out)
             return
         mti = message.mti
-        if mti in ("0110", "0210", "0230", "0430"):
+        if mti in ("0110", "0210", "0230", "0430", "0630"):
             self._authorize.on_reply(counterpart, message, now, out)
         elif mti == "0830":
             self._manage.on_counterpart_reply(counterpart, message, now, out)
@@ -134,8 +136,16 @@ class Engine:
 
     # change under load
 
-    def reload(self, terminals: Iterable[Terminal], routes: Routes, pos: PosProfile, keys: Hsm) -> None:
-        """Take new terminals, routes, profile and master keys between two messages: nothing under way is dropped.
+    def reload(
+        self,
+        terminals: Iterable[Terminal],
+        routes: Routes,
+        pos: PosProfile,
+        keys: Hsm,
+        chips: ChipTable | None = None,
+    ) -> None:
+        """Take new terminals, routes, profile, chip table and master keys between two messages: nothing under way is
+        dropped.
 
         `keys` stands under the same local master key; its records replace those of the same label. Everything was
         checked before, so nothing here can fail half-way.
@@ -147,6 +157,7 @@ class Engine:
                 office.hsm.restore(record)
         office.books.adopt(terminals)
         office.routes = routes
+        office.chips = chips or office.chips
         office.use(pos)
 
     # recovery and what may be seen from outside

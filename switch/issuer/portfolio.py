@@ -114,6 +114,13 @@ class Portfolio:
         card = self.card(index, n)
         return card if card.pan == pan else None
 
+    def master_key(self, institution: str, suite: str, use: str) -> bytes:
+        """The chip master key (IMK) of an invented issuer: 16 bytes for `suite` 3des or sm4 and `use` ac, mac or enc.
+
+        For the issuer's key ceremony and for personalisation, nobody else.
+        """
+        return hmac.digest(self._key, f"imk/{institution}/{suite}/{use}".encode(), "sha256")[:16]
+
     def issuer_of(self, pan: str) -> Issuer | None:
         """Who issued numbers like this one: the longest BIN that fits."""
         place = self._place(pan)
@@ -123,6 +130,10 @@ class Portfolio:
         """The routing table: (BIN, institution), the longest BINs first."""
         rows = [(prefix, issuer.institution) for issuer in self.issuers for prefix in issuer.bins]
         return sorted(rows, key=lambda row: (-len(row[0]), row[0]))
+
+    def reference(self, pan: str) -> str:
+        """What names a card in the books of both sides without its number: 16 hexadecimal digits, keyed by the seed."""
+        return hmac.digest(self._key, f"card/{pan}".encode(), "sha256")[:8].hex()
 
     def _place(self, pan: str) -> tuple[int, int] | None:
         for length in self._lengths:

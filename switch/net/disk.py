@@ -104,9 +104,9 @@ class Disk:
         """From this connection only, between transactions: nobody else ever checkpoints."""
         self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
-    def history(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        """All rows of all tables as (table, row), in the order of their numbers."""
-        names = [table.name for table in self._tables]
+    def history(self, *only: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """All rows of all tables, or of those named, as (table, row), in the order of their numbers."""
+        names = [table.name for table in self._tables if not only or table.name in only]
         cursors = {name: self._connection.execute(f"SELECT * FROM {name} ORDER BY number") for name in names}
         heads = {name: next(cursor, None) for name, cursor in cursors.items()}
         while True:
