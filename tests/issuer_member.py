@@ -6,7 +6,7 @@ It knows the member's master key in clear and does its own cryptography, so the 
 import hashlib
 from typing import Any
 
-from switch.clearing.schema import LEDGER
+from switch.clearing.schema import LEDGER, PINS
 from switch.crypto import pinblock
 from switch.crypto.block import cipher
 from switch.crypto.hsm import Hsm
@@ -71,6 +71,7 @@ class Member:
             name, self.profile, institution, self.banks, self.hsm, rules=read_rules(rules), settlement_date=DAY
         )
         self.rows: list[tuple[Any, ...]] = []
+        self.pins: list[tuple[Any, ...]] = []
         self.arms: list[float] = []
         self.closed: list[str] = []
         self.headers: list[NetworkHeader] = []
@@ -117,13 +118,14 @@ class Member:
         for effect in out:
             match effect:
                 case Post(number, table, row):
-                    assert (number, table) == (len(self.rows) + 1, "ledger")
+                    assert number == len(self.rows) + len(self.pins) + 1
                     assert row[0] == number
-                    assert len(row) == len(LEDGER.names)
-                    self.rows.append(row)
+                    rows, names = (self.pins, PINS.names) if table == "pins" else (self.rows, LEDGER.names)
+                    assert len(row) == len(names)
+                    rows.append(row)
                 case Send(link, body, header, _, after):
                     assert link is self.link
-                    assert after <= len(self.rows)
+                    assert after <= len(self.rows) + len(self.pins)
                     self.sent.append(effect)
                     if header:
                         self.headers.append(NetworkHeader.parse(header, len(header) + len(body)))
@@ -278,7 +280,8 @@ class Member:
         fresh = Member(self.profile.name, own=len(self.banks) == 1, signed_on=False)
         fresh.mono, fresh.stan = self.mono, self.stan
         fresh.rows = list(self.rows)
-        fresh.centre.recover(fresh.rows)
+        fresh.pins = list(self.pins)
+        fresh.centre.recover(fresh.rows, fresh.pins)
         fresh.sign_on()
         return fresh
 

@@ -111,7 +111,7 @@ class AuthorizeDesk:
 
     def _send(self, exchange: Exchange, terminal: Terminal, pan: str, now: Now, out: Out) -> None:
         office = self._office
-        name = office.routes.of(pan)
+        name, exchange.card = office.routes.of(pan)
         counterpart = office.counterpart(name)
         if counterpart is None:
             self._decline(exchange, NO_ROUTE, now, out)

@@ -24,7 +24,7 @@ class Exchange:
     """
 
     __slots__ = (
-        "acquirer", "added", "amount", "auth_code", "batch", "confirmed", "counterpart", "currency", "deadline",
+        "acquirer", "added", "amount", "auth_code", "batch", "card", "confirmed", "counterpart", "currency", "deadline",
         "entry_mode", "forwarder", "frame", "kind", "link", "mcc", "mid", "net_stan", "net_time", "on_us", "original",
         "pan_hash", "pan_masked", "pan_sealed", "psn", "receiver", "refunded", "request", "response_code", "reversal",
         "rrn", "settlement_date", "stan", "state", "tid", "undone",
@@ -54,6 +54,7 @@ class Exchange:
         self.pan_sealed = b""
         self.pan_masked = ""
         self.pan_hash = ""
+        self.card = ""
         self.psn = ""
         self.state = "sent"
         self.reversal = ""

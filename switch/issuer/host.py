@@ -11,13 +11,13 @@ import time
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from switch.clearing.schema import LEDGER
+from switch.clearing.schema import LEDGER, PINS
 from switch.crypto.hsm import Hsm
 from switch.issuer.ledger import Account, Ledger, account_name
 from switch.issuer.portfolio import Card, Portfolio
 from switch.issuer.register import NOTHING, Entry, Key, Movement, Receiver, Register, approve, head_of
 from switch.issuer.request import REVERSIBLE_MTIS, Request
-from switch.issuer.verify import Limits, refuse_assisted, refuse_card, refuse_limits, refuse_pin
+from switch.issuer.verify import Limits, refuse_assisted, refuse_card, refuse_limits, refuse_pin, take_pin
 from switch.machine import Now
 from switch.wire.private import Balance, write_54
 from switch.wire.redact import mask_pan
@@ -129,6 +129,16 @@ class Bank:
         }  # fmt: skip
         return tuple(row.values())
 
+    def pin_row(self, decision: Decision, number: int) -> tuple[Any, ...]:
+        """The row of the PINS table after an approved PIN change, in its columns' order; the centre adds the line."""
+        told = dict(zip(LEDGER.names, decision.row or (), strict=False))
+        account = self.ledger.accounts[told["pan_hash"]]
+        row = {
+            "number": number, "at_ms": told["at_ms"], "issuer": self.institution, "pan_hash": account.pan_hash,
+            "pin_reference": account.pin_reference,
+        }  # fmt: skip
+        return tuple(row[name] for name in PINS.names[:-1])
+
     def _hash_of(self, pan: str) -> str:
         known = self._known.get(pan)
         if known is not None:
@@ -174,7 +184,10 @@ class Bank:
             code = refuse_pin(self._hsm, PIN_REFERENCE_KEY, card, account, request.pin, self.limits.tries_max)
         if not code and request.row.assisted:
             code = refuse_assisted(card, account, request.pin is not None, request.amount_minor, self.limits)
-        return code or self._judge_kind(request, entry, self._account(request, card))
+        code = code or self._judge_kind(request, entry, self._account(request, card))
+        if not code and request.new_pin is not None:
+            code = take_pin(self._hsm, PIN_REFERENCE_KEY, card, account, request.new_pin)
+        return code
 
     def _account(self, request: Request, card: Card) -> Account:
         """The account a request moves; a card begins with as many points as its balance has minor units."""

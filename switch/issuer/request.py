@@ -16,6 +16,8 @@ def _wanted(row: Transaction) -> tuple[int, ...]:
         wanted += (38,)
     if row.elements and row.undoes:
         wanted += (90,)
+    if row.new_pin:
+        wanted += (52, 53)
     return (*wanted, 103) if row.detail == "transfer" else wanted
 
 
@@ -32,7 +34,7 @@ class Request:
 
     `original` is the key in DE90, None without one; `foreign_original` says that DE90 names other institutions than
     the sender's own. `receiver` is the card that a load or transfer pays to, `receiving` the institution of a bank here
-    that has it, "" if it is elsewhere.
+    that has it, "" if it is elsewhere. `new_pin` is the block that a PIN change brings beside `pin`.
     """
 
     __slots__ = (
@@ -46,6 +48,7 @@ class Request:
         "kind",
         "mcc",
         "mid",
+        "new_pin",
         "original",
         "pan",
         "pin",
@@ -77,6 +80,7 @@ class Request:
         self.tid: str = fields[41]
         self.mid: str = fields[42]
         self.pin: PinBlock | None = None
+        self.new_pin: PinBlock | None = None
         self.original: Key | None = None
         self.foreign_original = False
         elements = get(90)
