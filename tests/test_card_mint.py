@@ -7,6 +7,8 @@ from cards import VECTORS, entropy, icc, minter, online, portfolio
 
 from switch.crypto.cryptogram import card_key
 from switch.wire import apdu
+from terminals.card import mint as mint_keys
+from terminals.card import profile as profile_keys
 from terminals.card.mint import CardFault, Minter, read_cards
 from terminals.card.pool import pool
 from terminals.card.profile import ProfileFault, load, parse, shipped
@@ -170,6 +172,11 @@ def test_a_small_profile_reads() -> None:
         (("colour",), "red", "unknown key colour"),
         (("interfaces",), ["air"], "interfaces"),
         (("application", "main", "aid"), None, "aid is missing"),
+        (("application", "main", "aid"), "A000", "5 to 16 bytes"),
+        (("application", "main", "priority"), 256, "priority is one byte"),
+        (("application", "main", "log"), [11], "not enough values"),
+        (("application", "main", "log"), [11, 99], "up to 30"),
+        (("application", "main", "pdol_contact"), "9F4E7F9F3704", "127 bytes at most"),
         (("application", "main", "cvn"), "55", "cvn: one of 01, 17"),
         (("application", "main", "idd"), "09", "idd is 00 to 05"),
         (("application", "main", "shape"), "x", "unknown key shape"),
@@ -208,3 +215,10 @@ def test_a_ring_of_profiles_is_refused(tmp_path: Path) -> None:
     path.write_text(f'like = "{path}"\n', encoding="utf-8")
     with pytest.raises(ProfileFault, match="ring"):
         load(str(path))
+
+
+def test_the_page_tells_every_key_and_profile() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "cards.md").read_text(encoding="utf-8")
+    keys = profile_keys._PROFILE_KEYS | profile_keys._APPLICATION_KEYS | mint_keys._CARD_KEYS
+    for key in sorted(keys | set(shipped())):
+        assert f"`{key}`" in page or f"[{key}" in page or f"[[{key}]]" in page or f"\n    {key} =" in page, key

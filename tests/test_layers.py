@@ -42,6 +42,9 @@ FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
     "terminals.card.mint": (
         {"terminals.card", "switch.wire", "switch.crypto", "switch.issuer.portfolio"}, set(), CLOCKS | CHANCE | IO,
     ),
+    "terminals.kernel": (
+        {"terminals.kernel", "terminals.flow", "switch.wire", "switch.crypto"}, set(), CLOCKS | CHANCE | IO,
+    ),
     "terminals.device": (
         {"terminals.device", "terminals.flow", "switch.wire", "switch.crypto", "switch.clearing.schema"},
         {"apsw"},

@@ -195,7 +195,7 @@ def _application(index: int, name: str, table: Mapping[str, Any], interfaces: tu
         CONTACTLESS: bytes.fromhex(table.get("pdol_tap", "")),
     }
     paths = {key: _path(key, value) for key, value in table.get("path", {}).items()}
-    log, load_log = tuple(table.get("log", (0, 0))), tuple(table.get("load_log", (0, 0)))
+    log, load_log = table.get("log", (0, 0)), table.get("load_log", (0, 0))
     application = Application(
         index=index,
         name=name,
@@ -216,17 +216,28 @@ def _application(index: int, name: str, table: Mapping[str, Any], interfaces: tu
         data=data,
         objects=objects,
         numbers={tag: int(value.hex()) for tag, value in objects.items() if value.hex().isdecimal()},
-        log=(int(log[0]), int(log[1])),
-        load_log=(int(load_log[0]), int(load_log[1])),
+        log=_pair(log),
+        load_log=_pair(load_log),
         interfaces=tuple(table.get("interfaces", interfaces)),
     )
     _check(application)
     return application
 
 
+def _pair(value: Any) -> tuple[int, int]:
+    sfi, count = value
+    return int(sfi), int(count)
+
+
 def _check(application: Application) -> None:
     """What a reader of the profile may rely on."""
     name = application.name
+    if not 5 <= len(application.aid) <= 16 or not 1 <= len(application.label) <= 16:
+        raise ValueError(f"{name}: aid has 5 to 16 bytes, label 1 to 16")
+    if not 0 <= application.priority <= 255 or application.fdda not in (0, 1):
+        raise ValueError(f"{name}: priority is one byte, fdda 00 or 01")
+    if any(not (0 <= sfi <= 30 and 0 <= count <= 30) for sfi, count in (application.log, application.load_log)):
+        raise ValueError(f"{name}: log and load_log are SFI and count, up to 30")
     for path in application.paths.values():
         for key in path.records:
             tags = application.records.get(key)
@@ -265,6 +276,7 @@ _SIZES: Final = {
     "9F66": 4, "9F02": 6, "9F03": 6, "9F1A": 2, "95": 5, "5F2A": 2, "9A": 3, "9C": 1, "9F37": 4, "9F21": 3, "9F7A": 1,
     "DF69": 1, "9F51": 2, "9F52": 2, "9F56": 1, "9F57": 2, "9F68": 4, "9F6C": 2, "DF71": 2,
 }  # fmt: skip
+_PDOL_BYTES_MAX: Final = 127
 _AMOUNTS: Final = ("9F54", "9F5C", "9F6B", "9F6D", "9F77", "9F78", "9F79", "DF76", "DF77", "DF78", "DF79")
 
 
@@ -279,6 +291,8 @@ def _check_sizes(application: Application) -> None:
             raise ValueError(f"{application.name}: objects.{tag} has {len(value)} bytes")
         if tag in _AMOUNTS and (len(value) != 6 or tag not in application.numbers):
             raise ValueError(f"{application.name}: objects.{tag} is twelve digits")
+    if any(layout.size > _PDOL_BYTES_MAX for layout in application.layouts.values()):
+        raise ValueError(f"{application.name}: a PDOL asks for {_PDOL_BYTES_MAX} bytes at most")
     if application.cvn not in AC_INPUTS:
         raise ValueError(f"{application.name}: cvn: one of {', '.join(f'{cvn:02X}' for cvn in AC_INPUTS)}")
     if not 0 <= application.idd <= 5 or not 0 <= application.dki <= 255:

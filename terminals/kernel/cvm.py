@@ -35,7 +35,7 @@ _CAPABILITY: Final = {
 _UNSUPPORTED_HERE: Final = frozenset((_ENCIPHERED_PIN, _ENCIPHERED_PIN_SIGNATURE))
 """Enciphered offline PIN: known, but this terminal's PIN pad does not speak it."""
 _OFFLINE_PINS: Final = frozenset((_PLAIN_PIN, _PLAIN_PIN_SIGNATURE, _ENCIPHERED_PIN, _ENCIPHERED_PIN_SIGNATURE))
-_ATM_RESULTS: Final = 0x020000
+_ONLINE_PIN_RESULTS: Final = 0x020300
 
 
 @lru_cache(256)
@@ -52,9 +52,7 @@ def verify(session: Session) -> Flow[None]:
     session.cvm_results = NO_CVM_PERFORMED
     if session.kernel.atm:
         session.tsi |= bits.TSI_CVM
-        session.cvm_results = _ATM_RESULTS if (yield from _online_pin(session)) else _ATM_RESULTS | FAILED
-        if session.cvm_results & FAILED:
-            session.tvr |= bits.TVR_CVM_FAILED
+        yield from online_pin_anyway(session)
         return
     if not session.aip & bits.AIP_CVM:
         return
@@ -81,6 +79,19 @@ def verify(session: Session) -> Flow[None]:
             break
     session.tvr |= bits.TVR_CVM_FAILED
     session.cvm = "none"
+
+
+def online_pin_anyway(session: Session) -> Flow[None]:
+    """An online PIN whatever the list says: at cash machines, and where electronic cash has to go online."""
+    session.cvm_results = _ONLINE_PIN_RESULTS
+    if not (yield from _online_pin(session)):
+        session.cvm_results |= FAILED
+        session.tvr |= bits.TVR_CVM_FAILED
+
+
+def takes_online_pin(session: Session) -> bool:
+    """Whether this terminal asks for a PIN for this application's issuer."""
+    return _supported(session, _ONLINE_PIN)
 
 
 def _applies(session: Session, method: int, condition: int, x: int, y: int) -> bool:
