@@ -128,18 +128,9 @@ def test_a_published_contactless_card() -> None:
     select_ppse, select_aid, options = trace
     account = "6299999999999999D20112010123456789"
     # The published answer masks the account in digits that are no track; one of ours stands in its place.
-    body = tlv.write(
-        [
-            ("82", bytes.fromhex("7C00")),
-            ("9F36", bytes.fromhex("0ADC")),
-            ("57", bytes.fromhex(account)),
-            ("9F10", bytes.fromhex("07010103A00000010A010000038787868FD1FC")),
-            ("9F26", bytes.fromhex("AD03EE811AFAD484")),
-            ("5F34", b"\x00"),
-            ("9F6C", bytes.fromhex("0200")),
-            ("9F5D", bytes.fromhex("000000038787")),
-        ]
-    )
+    fields = {"82": "7C00", "9F36": "0ADC", "57": account, "9F10": "07010103A00000010A010000038787868FD1FC"}
+    fields |= {"9F26": "AD03EE811AFAD484", "5F34": "00", "9F6C": "0200", "9F5D": "000000038787"}
+    body = tlv.write([(tag, bytes.fromhex(value)) for tag, value in fields.items()])
     answer = (tlv.write([("77", body)]) + b"\x90\x00").hex()
     card = Scripted([select_ppse, select_aid, (options[0], answer)])
     terminal = kernel(entropy=lambda size: bytes.fromhex("2B29EBE4")[:size], ttq="36000000")

@@ -1,13 +1,16 @@
 """Bit tables: TVR, TSI and CVM results as EMV Book 3 and 4 define them; the words of the wire the kernel speaks."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from kernel_cards import holder, kernel, request
+from terminals_host import new_line
 
 from switch.wire import apdu, bits, dol
 from switch.wire.errors import ApduError, TlvError
-from terminals.drive import instant
+from terminals.drive import aio, blocking, instant
+from terminals.flow import Apdu, CardRemoved, Flow
 from terminals.kernel import cvm, icc, risk, scripts
 from terminals.kernel.parameters import Aid
 from terminals.kernel.session import CONTACT, Session
@@ -99,7 +102,7 @@ def test_processing_restrictions(
     made = session(terminal=terminal, **changes)
     made.values |= {tag: bytes.fromhex(value) for tag, value in card.items()}
     risk.restrict(made)
-    assert made.tvr == (tvr if "D700" not in card.values() else tvr & made.tvr)
+    assert made.tvr == tvr
 
 
 @pytest.mark.parametrize(
@@ -204,3 +207,22 @@ def test_bits_are_named() -> None:
     assert cvr[-1] == "DDA performed"
     assert bits.bits("TTQ", bytes.fromhex("36800000"))[-1].zh == "要求联机密文"
     assert bits.bits("TSI", 1)[0].en == "reserved"
+
+
+def test_every_driver_reads_the_card_or_has_none() -> None:
+    def flow() -> Flow[str]:
+        try:
+            response = yield Apdu(b"\x00\x84\x00\x00\x00")
+        except CardRemoved:
+            return "no card"
+        return bytes(response).hex()
+
+    def reader(command: bytes) -> bytes:
+        return command[:2] + OK
+
+    line = new_line()
+    for card, expected in ((reader, "00849000"), (None, "no card")):
+        given = {} if card is None else {"reader": card}
+        assert instant.run(flow(), lambda body: None, holder(), **given) == expected
+        assert blocking.Session(line, "127.0.0.1", 1).run(flow(), holder(), **given) == expected
+        assert asyncio.run(aio.Session(line, "127.0.0.1", 1).run(flow(), holder(), **given)) == expected
