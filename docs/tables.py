@@ -91,6 +91,8 @@ def effect(row: Transaction) -> str:
     """What an approval does to the card."""
     if row.tells_balance:
         return "tells the balance"
+    if row.new_pin:
+        return "sets a new PIN"
     return EFFECTS[row.effect] + (", in points" if row.points and row.effect != "none" else "")
 
 
@@ -111,7 +113,8 @@ def matrix() -> str:
         (
             (
                 f"`{row.name}`", row.en, row.zh, row.mti, row.processing_code, row.condition, row.type_code,
-                original(row), effect(row), unanswered(row), "may" if row.pin else "no",
+                original(row), effect(row), unanswered(row),
+                "old and new" if row.new_pin else "may" if row.pin else "no",
                 "**no**" if row.unverified else "yes",
             )
             for row in ROWS

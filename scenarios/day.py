@@ -106,9 +106,11 @@ class Day:
             habits=Habits(wrong_pin=plan.wrong_pin_share, power_off=plan.power_off_share),
             seen=self._slips.keep,
         )
+        # the same people, with the same cards, stand at both
         self.machines = Machines(
-            line, people, figures, self._draw, Habits(wrong_pin=plan.wrong_pin_share), lambda memory, outcome: None
-        )
+            line, people, figures, self._draw, Habits(wrong_pin=plan.wrong_pin_share), lambda memory, outcome: None,
+            self.trade.holders,
+        )  # fmt: skip
         keys = read_transport_keys(directory / "transport-keys.csv")
         for terminal in own_terminals(directory / "terminals.csv", keys, profile.suites):
             self._install(memory_of(terminal))

@@ -21,8 +21,12 @@ from scenarios.day import Plan
 from scenarios.ground import CARDS_PER_ISSUER, Ground, lay
 from scenarios.machines import planted_for
 from switch.app.clearing import reconcile_files
+from switch.app.config import tariff_for
 from switch.app.control import ask_control
+from switch.app.fees import settle_file
+from switch.clearing.fees import Settlement
 from switch.clearing.reconcile import Reconciliation
+from switch.clearing.tariff import SHIPPED
 from switch.engine.counterpart import wire_time
 
 RATE_PER_TERMINAL: Final = 0.17
@@ -53,11 +57,13 @@ class DayResult:
     cutover_s: float = 0.0
     ledgers_balance: bool = True
     at_rest: bool = True
+    fees: Settlement = field(default_factory=Settlement)
 
     @property
     def agreed(self) -> bool:
         """The books agree, nothing was left open, and something happened at all."""
-        return self.books.agreed and self.ledgers_balance and self.at_rest and self.fleet["authorizations"] > 0
+        books = self.books.agreed and self.ledgers_balance and self.fees.balanced
+        return books and self.at_rest and self.fleet["authorizations"] > 0
 
     @property
     def cash(self) -> dict[str, Any]:
@@ -87,6 +93,7 @@ class DayResult:
             "terminals": self.ground.terminals,
             "atms": self.ground.atms,
             "cash": self.cash,
+            "fees": {key: value for key, value in self.fees.as_dict().items() if key != "merchants"},
             "seed": self.ground.seed,
             "settlements": {
                 "balanced": self.switch["settlements"] - self.switch["settlements_unbalanced"],
@@ -260,6 +267,7 @@ def _play(
         cutover_s=cutover_at,
         ledgers_balance=balance,
         at_rest=code == 0 and not switch["stored"],
+        fees=settle_file(ground.journal, tariff_for(SHIPPED, ground.directory)),
     )
 
 

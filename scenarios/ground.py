@@ -184,7 +184,11 @@ def _write_terminals(ground: Ground, fleet: list[Terminal]) -> None:
 
 
 def _write_switch(ground: Ground) -> None:
-    bins = "\n".join(f'"{prefix}" = "{"core" if i.own else "cups"}"' for i in STANDARD_ISSUERS for prefix in i.bins)
+    bins = "\n".join(
+        f'"{prefix}" = {{ to = "{"core" if i.own else "cups"}", card = "{"credit" if i.credit else "debit"}" }}'
+        for i in STANDARD_ISSUERS
+        for prefix in i.bins
+    )
     ground.config("switch").write_text(
         f"""# The switch of a demo day.
 listen = "127.0.0.1:{ground.switch_port}"

@@ -14,10 +14,11 @@ from terminals.device.memory import Memory
 from terminals.drive.aio import Session
 from terminals.figures import Figures
 from terminals.flow import Ask, Call, Flow, FlowError, TimedOut
+from terminals.holders import Holders, Visit
 from terminals.trade import Habits, Purse, Site, Trade
 
 MACHINE_MIX: Final[Mapping[str, int]] = {
-    atm.WITHDRAWAL: 55, atm.INQUIRY: 15, atm.DEPOSIT: 18, atm.TRANSFER: 12,
+    atm.WITHDRAWAL: 51, atm.INQUIRY: 15, atm.DEPOSIT: 18, atm.TRANSFER: 12, atm.PIN_CHANGE: 4,
 }  # fmt: skip
 """What people come to a machine for, in 100."""
 
@@ -89,8 +90,9 @@ class Machines(Trade):
         draw: random.Random,
         habits: Habits,
         seen: Callable[[Memory, Outcome], None],
+        holders: Holders | None = None,
     ) -> None:
-        super().__init__(line, purse, figures, draw, MACHINE_MIX, habits, seen)
+        super().__init__(line, purse, figures, draw, MACHINE_MIX, habits, seen, holders)
         self.struck: Counter[str] = Counter()
 
     def install(self, memory: Memory, session: Session) -> None:
@@ -100,10 +102,14 @@ class Machines(Trade):
         machine.dispense_s = DISPENSE_S
         machine.vault.load(_fresh(machine), machine.at)
 
-    def _holder(self, asked: Ask) -> Any:
+    def _holder(self, asked: Ask, visit: Visit) -> Any:
         """The person at the machine: takes the notes and the card, and less where there is less."""
         if asked.what == "pin":
-            return super()._holder(asked)
+            return super()._holder(asked, visit)
+        if asked.what == "new_pin":
+            return visit.new_pin(asked.about, self._draw.randrange(10**12))
+        if asked.what == "new_pin_again":
+            return visit.new_pin_again()
         return size(asked.about) if asked.what == "cash" else True
 
     def _customer(self, site: Site) -> Flow[Outcome]:
@@ -120,6 +126,8 @@ class Machines(Trade):
         if kind == atm.TRANSFER:
             amount = self._draw.randrange(1_000, 300_000)
             return atm.transfer(machine, self.line, card, amount, self._purse.pick(self._draw).pan)
+        if kind == atm.PIN_CHANGE:
+            return atm.change_pin(machine, self.line, card)
         return atm.inquire(machine, self.line, card)
 
     def _withdrawal(self, machine: AtmMemory) -> Flow[Outcome]:

@@ -21,6 +21,7 @@ from terminals.drive.aio import Session
 from terminals.figures import Figures
 from terminals.flow import Ask, Flow, PowerOff
 from terminals.goods import extras
+from terminals.holders import Holders, Visit
 
 MIX: Final[Mapping[str, int]] = {
     "sale": 48, "balance": 10, "preauth": 14, "completion": 9, "sale_void": 6, "refund": 5, "preauth_void": 3,
@@ -107,7 +108,8 @@ class Site:
 
 
 class Trade:
-    """A fleet and its customers on one event loop. `seen` is told of every dialogue that ended."""
+    """A fleet and its customers on one event loop. `seen` is told of every dialogue that ended; `holders` is shared by
+    fleets whose customers have the same cards."""
 
     def __init__(
         self,
@@ -118,8 +120,10 @@ class Trade:
         mix: Mapping[str, int] = MIX,
         habits: Habits = SHOP,
         seen: Callable[[Memory, Outcome], None] = lambda memory, outcome: None,
+        holders: Holders | None = None,
     ) -> None:
         self.line = line
+        self.holders = holders if holders is not None else Holders()
         self.sites: list[Site] = []
         self.figures = figures
         self._purse = purse
@@ -159,8 +163,10 @@ class Trade:
     async def dialogue(self, site: Site, flow: Flow[Outcome]) -> Outcome | None:
         """One dialogue of one terminal; None where power was lost in it, or where no message could be made of it."""
         site.busy = True
+        visit = self.holders.visit()
+        outcome: Outcome | None = None
         try:
-            outcome = await site.session.run(flow, self._holder)
+            outcome = await site.session.run(flow, lambda asked: self._holder(asked, visit))
         except PowerOff:
             self.figures.power_offs += 1
             return None
@@ -173,6 +179,7 @@ class Trade:
             return outcome
         finally:
             site.busy = False
+            visit.end(outcome)
 
     def start(self, site: Site, flow: Flow[Outcome]) -> None:
         """Let a dialogue run on its own; `run` waits for all of them."""
@@ -184,9 +191,9 @@ class Trade:
         if self._draw.random() < self._habits.power_off:
             loop.call_later(self._draw.random() * 0.01, site.session.power_off)
 
-    def _holder(self, asked: Ask) -> str:
+    def _holder(self, asked: Ask, visit: Visit) -> Any:
         """The cardholder at the PIN pad; one who does not know the PIN enters none."""
-        pin = str(asked.about.pin)
+        pin = visit.pin(asked.about)
         if pin and self._draw.random() < self._habits.wrong_pin:
             return f"{(int(pin) + 1) % 10 ** len(pin):0{len(pin)}d}"
         return pin

@@ -6,7 +6,7 @@ It knows the member's master key in clear and does its own cryptography, so the 
 import hashlib
 from typing import Any
 
-from switch.clearing.schema import CHIPS, LEDGER
+from switch.clearing.schema import CHIPS, LEDGER, PINS
 from switch.crypto import pinblock
 from switch.crypto.block import cipher
 from switch.crypto.hsm import Hsm
@@ -75,6 +75,7 @@ class Member:
         )
         self.rows: list[tuple[Any, ...]] = []
         self.chips: list[tuple[Any, ...]] = []
+        self.pins: list[tuple[Any, ...]] = []
         self.arms: list[float] = []
         self.closed: list[str] = []
         self.headers: list[NetworkHeader] = []
@@ -121,14 +122,16 @@ class Member:
         for effect in out:
             match effect:
                 case Post(number, table, row):
-                    assert number == len(self.rows) + len(self.chips) + 1
+                    assert number == len(self.rows) + len(self.chips) + len(self.pins) + 1
                     assert row[0] == number
-                    rows, names = (self.chips, CHIPS.names) if table == "chips" else (self.rows, LEDGER.names)
+                    rows, names = {
+                        "chips": (self.chips, CHIPS.names), "pins": (self.pins, PINS.names),
+                    }.get(table, (self.rows, LEDGER.names))  # fmt: skip
                     assert len(row) == len(names)
                     rows.append(row)
                 case Send(link, body, header, _, after):
                     assert link is self.link
-                    assert after <= len(self.rows) + len(self.chips)
+                    assert after <= len(self.rows) + len(self.chips) + len(self.pins)
                     self.sent.append(effect)
                     if header:
                         self.headers.append(NetworkHeader.parse(header, len(header) + len(body)))
@@ -288,8 +291,8 @@ class Member:
         fresh = Member(self.profile.name, own=len(self.banks) == 1, signed_on=False)
         fresh.mono, fresh.stan = self.mono, self.stan
         fresh.rows = list(self.rows)
-        fresh.chips = list(self.chips)
-        fresh.centre.recover(fresh.rows, fresh.chips)
+        fresh.chips, fresh.pins = list(self.chips), list(self.pins)
+        fresh.centre.recover(fresh.rows, fresh.pins, fresh.chips)
         fresh.sign_on()
         return fresh
 

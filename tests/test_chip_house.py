@@ -153,7 +153,7 @@ def test_an_issuer_knows_its_chips_again_after_a_restart(shop: Shop) -> None:
         name, network(name), network(name).header.destination, [Bank(house.portfolio, n, hsm) for n in (0, 1, 2, 3, 4)],
         hsm, settlement_date=old.settlement_date,
     )  # fmt: skip
-    fresh.recover(house.ledgers[name], house.chips[name])
+    fresh.recover(house.ledgers[name], chips=house.chips[name])
     assert fresh.statistics()["posts"] == len(house.ledgers[name]) + len(house.chips[name])
     bank = next(bank for bank in fresh.banks if bank.institution == shop.card.issuer.institution)
     chip = bank.desk.chips.chip(shop.card)

@@ -38,7 +38,7 @@ class Shop:
 
     def said(self) -> Message:
         """The last message over a line."""
-        name = self.house.engine.office.routes.of(self.counter.card.pan)
+        name, _ = self.house.engine.office.routes.of(self.counter.card.pan)
         return self.house.said(name)[-1]
 
 
@@ -97,7 +97,7 @@ def test_a_forged_certificate_is_refused_and_the_right_one_taken() -> None:
 
 def test_an_upload_taken_without_a_line_reaches_the_issuer() -> None:
     shop = Shop(loaded=20_000)
-    line = shop.house.engine.office.routes.of(shop.counter.card.pan)
+    line, _ = shop.house.engine.office.routes.of(shop.counter.card.pan)
     shop.house.disconnect(line)
     assert shop.upload(shop.chip.pay(1500), 1500).fields[39] == "00"
     shop.house.restart_switch()

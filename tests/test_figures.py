@@ -135,6 +135,7 @@ def test_every_dimension() -> None:
         "topology": {("indirect",), ("-",)},
         "mcc": {("5411",)},
         "acquirer": {("04384530",)},
+        "card": {("-",)},
     }
     both = of(rows, by=["link", "response-class"]).groups
     assert {key: group.count for key, group in both.items()} == {

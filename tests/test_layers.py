@@ -14,7 +14,7 @@ IO = {"socket", "asyncio", "subprocess", "threading", "selectors", "sqlite3"}
 MACHINE_ROOM = {"switch.machine", "switch.clearing", "switch.crypto.hsm", "switch.crypto.errors", "switch.wire"}
 FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
     "switch.wire": ({"switch.wire"}, {"msgspec"}, CLOCKS | CHANCE | IO),
-    "switch.crypto": ({"switch.crypto"}, {"cryptography", "gmssl"}, CLOCKS | CHANCE | IO),
+    "switch.crypto": ({"switch.crypto"}, {"cryptography", "gmssl", "tongsuopy", "gmpy2"}, CLOCKS | CHANCE | IO),
     "switch.machine": (set(), set(), CHANCE | IO),
     "switch.timings": (set(), set(), CLOCKS | CHANCE | IO),
     "switch.clearing": ({"switch.clearing", "switch.wire"}, set(), CLOCKS | CHANCE | IO),
@@ -38,6 +38,13 @@ FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
     ),
     "switch.app": ({"switch"}, {"msgspec", "typer", "rich", "uvloop", "apsw"}, {"random"}),
     "terminals.flow": (set(), set(), CLOCKS | CHANCE | IO),
+    "terminals.card": ({"terminals.card", "switch.wire", "switch.crypto"}, set(), CLOCKS | CHANCE | IO),
+    "terminals.card.mint": (
+        {"terminals.card", "switch.wire", "switch.crypto", "switch.issuer.portfolio"}, set(), CLOCKS | CHANCE | IO,
+    ),
+    "terminals.kernel": (
+        {"terminals.kernel", "terminals.flow", "switch.wire", "switch.crypto"}, set(), CLOCKS | CHANCE | IO,
+    ),
     "terminals.device": (
         {"terminals.device", "terminals.flow", "switch.wire", "switch.crypto", "switch.clearing.schema"},
         {"apsw"},

@@ -18,7 +18,7 @@ from switch.wire.transactions import BY_NAME
 from terminals.device import pos
 from terminals.device.dialogue import Line, Outcome, sealed
 from terminals.device.memory import Item, Memory
-from terminals.flow import Call, Flow, FlowError, TimedOut
+from terminals.flow import Ask, Call, Flow, FlowError, TimedOut
 from terminals.goods import extras
 
 SWIPED, KEYED, CHIP, VOUCHER = "swiped", "keyed", "chip", "voucher"
@@ -30,7 +30,7 @@ FIRST_STAN: Final = 700_000
 _CONTACT: Final = "05"
 _READS_CHIP: Final = "5"
 _SEQUENCE: Final = "001"
-_CHIP_KINDS: Final = frozenset(("balance", "sale", "preauth"))
+_CHIP_KINDS: Final = frozenset(("balance", "sale", "preauth", "atm_inquiry", "atm_withdrawal"))
 
 
 class Step(NamedTuple):
@@ -125,7 +125,7 @@ class Script:
     ) -> None:
         self._chips = chips
         self.memory = memory
-        self._line = line
+        self.line = line
         self._portfolio = portfolio
         self._issuers = list(issuers)
         self._draw = random.Random(seed * 1_000_003 + place)
@@ -133,7 +133,7 @@ class Script:
         self._left: list[Step] = []
         self._items: list[Item] = []
         self.step = Step("sale")
-        memory.stan = FIRST_STAN + place * 1_000 % 250_000
+        memory.stan = stans_of(place)
 
     def next(self) -> Flow[Outcome]:
         """The next dialogue."""
@@ -152,12 +152,12 @@ class Script:
         more = extras(row, self._card().pan)
         entry = pos.KEYED if step.entry == KEYED else pos.SWIPED
         flow = pos.transact(
-            self.memory, self._line, step.kind, card, amount, original, entry=entry, pin=step.pin, **more
+            self.memory, self.line, step.kind, card, amount, original, entry=entry, pin=step.pin, **more
         )
         if step.entry == CHIP and card is not None:
             chips, chosen, nonce = self._chips, card, self._draw.randbytes(8)[:4]
-            flow = inserted(flow, self.memory, self._line, lambda amount: chips.data(chosen, amount, nonce))
-        return flow if step.heard else unheard(flow, self._line)
+            flow = inserted(flow, self.memory, self.line, lambda amount: chips.data(chosen, amount, nonce))
+        return flow if step.heard else unheard(flow, self.line)
 
     def after(self, outcome: Outcome) -> None:
         """How it ended."""
@@ -166,18 +166,30 @@ class Script:
         else:
             self._left = []
 
-    def pin(self, card: Any) -> str:
-        """What the holder enters."""
-        right = str(card.pin)
-        return right if self.step.right else f"{(int(right) + 1) % 1_000_000:06d}"
+    def answer(self, asked: Ask) -> Any:
+        """What the holder enters: the PIN, or another one."""
+        return asked.about.pin if self.step.right else wrong_pin(asked.about)
 
     def _card(self) -> Card:
-        while True:
-            card = self._portfolio.card(
-                self._draw.choice(self._issuers), self._draw.randrange(self._portfolio.cards_per_issuer)
-            )
-            if card.status == "normal" and card.expiry > "3501":
-                return card
+        return drawn_card(self._portfolio, self._issuers, self._draw)
+
+
+def stans_of(place: int) -> int:
+    """After which number the trace numbers of the terminal at this place begin."""
+    return FIRST_STAN + place * 1_000 % 250_000
+
+
+def wrong_pin(card: Any) -> str:
+    """Six digits that are not the card's."""
+    return f"{(int(card.pin) + 1) % 1_000_000:06d}"
+
+
+def drawn_card(portfolio: Portfolio, issuers: Sequence[int], draw: random.Random) -> Card:
+    """Any card of these issuers that is in order."""
+    while True:
+        card = portfolio.card(draw.choice(issuers), draw.randrange(portfolio.cards_per_issuer))
+        if card.status == "normal" and card.expiry > "3501":
+            return card
 
 
 def inserted(flow: Flow[Outcome], memory: Memory, line: Line, data: Callable[[str], bytes]) -> Flow[Outcome]:

@@ -5,7 +5,10 @@ of everything that happened can be read back. Amounts are ints in minor units, t
 A PAN stands only sealed (under the HSM's storage key), truncated, or as a keyed hash.
 """
 
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
+
+_EMPTY: Final = {"INTEGER": "0", "TEXT": "''", "BLOB": "x''"}
 
 
 class Table(NamedTuple):
@@ -21,6 +24,25 @@ class Table(NamedTuple):
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(name for name, _ in self.columns)
+
+    def additions(self, present: Sequence[str]) -> list[str]:
+        """ALTER statements that bring a table of an earlier release, with the columns `present`, up to date.
+
+        New columns are only ever added at the end. Rows from before have "" or 0 in them; [] where nothing is missing
+        or the table is another one.
+        """
+        if self.names[: len(present)] != tuple(present):
+            return []
+        return [
+            f"ALTER TABLE {self.name} ADD COLUMN {name} {kind} NOT NULL DEFAULT {_EMPTY[kind]}"
+            for name, kind in self.columns[len(present) :]
+        ]
+
+    def select(self, present: Collection[str], names: Sequence[str] = ()) -> str:
+        """The SELECT of `names` (all columns) in the order of the rows; columns not `present` in the file are empty."""
+        kinds = dict(self.columns)
+        wanted = [name if name in present else f"{_EMPTY[kinds[name]]} AS {name}" for name in names or self.names]
+        return f"SELECT {', '.join(wanted)} FROM {self.name} ORDER BY number"
 
     def create(self) -> str:
         """The CREATE TABLE statement."""
@@ -56,6 +78,8 @@ JOURNAL: Final = _table(
     # the key under which a reversal or stored advice is sent, and sent again
     "saf_time:t saf_stan:t "
     "pan_sealed:b pan_masked:t pan_hash:t "
+    # the type of card by the BIN table: debit, credit, or "" where it does not say
+    "card:t "
     # the chip: its number, its count, how it was read (DE60 on the network), what of DE55 must be told again
     "psn:t atc:t read:t icc_sealed:b",
 )
@@ -124,6 +148,9 @@ CHIPS: Final = _table(
 )
 """The issuers' book of chips (switch/issuer/chips.py tells the events): from it a card's counter, its electronic cash
 and its loads are known again after a restart."""
+PINS: Final = _table("pins", "number:i at_ms:i issuer:t pan_hash:t pin_reference:b link:t")
+"""The issuers' PIN references after a PIN change, the last one of a card stands: a digest under the HSM's PVK, never a
+PIN and never a block."""
 
 TERMINALS: Final = _table(
     "terminals",
@@ -160,5 +187,5 @@ OFFLINE: Final = _table(
 refused."""
 
 SWITCH_TABLES: Final = (JOURNAL, TERMINAL, SETTLEMENT, UPLOAD, DAY, DOWNLOAD)
-ISSUER_TABLES: Final = (LEDGER, CHIPS)
+ISSUER_TABLES: Final = (LEDGER, PINS, CHIPS)
 TERMINAL_TABLES: Final = (TERMINALS, CASH, ERRORS, RETAINED, CARDS, OFFLINE)

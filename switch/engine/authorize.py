@@ -120,8 +120,9 @@ class AuthorizeDesk:
     def _send(self, exchange: Exchange, terminal: Terminal, pan: str, now: Now, out: Out) -> None:
         office = self._office
         original = exchange.original
-        # a notice goes where its transaction went, whatever card it names
-        name = original.counterpart if original and exchange.row.chip == "notice" else office.routes.of(pan)
+        name, exchange.card = office.routes.of(pan)
+        if original and exchange.row.chip == "notice":
+            name = original.counterpart  # it goes where its transaction went, whatever card it names
         counterpart = office.counterpart(name)
         if counterpart is None:
             self._decline(exchange, NO_ROUTE, now, out)

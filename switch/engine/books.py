@@ -26,9 +26,9 @@ class Exchange:
     """
 
     __slots__ = (
-        "acquirer", "added", "amount", "atc", "auth_code", "batch", "confirmed", "counterpart", "currency", "deadline",
-        "entry_mode", "forwarder", "frame", "icc", "kind", "link", "mcc", "mid", "net_stan", "net_time", "on_us",
-        "original", "pan_hash", "pan_masked", "pan_sealed", "psn", "read", "receiver", "refunded", "request",
+        "acquirer", "added", "amount", "atc", "auth_code", "batch", "card", "confirmed", "counterpart", "currency",
+        "deadline", "entry_mode", "forwarder", "frame", "icc", "kind", "link", "mcc", "mid", "net_stan", "net_time",
+        "on_us", "original", "pan_hash", "pan_masked", "pan_sealed", "psn", "read", "receiver", "refunded", "request",
         "response_code", "reversal", "rrn", "settlement_date", "stan", "state", "tid", "undone",
     )  # fmt: skip
 
@@ -56,6 +56,7 @@ class Exchange:
         self.pan_sealed = b""
         self.pan_masked = ""
         self.pan_hash = ""
+        self.card = ""
         self.psn = ""
         self.atc = ""
         self.read = ""

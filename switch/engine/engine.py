@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from switch.clearing.tariff import Tariff
 from switch.crypto.hsm import Hsm
 from switch.engine.authorize import AuthorizeDesk
 from switch.engine.books import Books, Terminal
@@ -22,6 +23,8 @@ from switch.wire.profile import PosProfile
 from switch.wire.transactions import FINANCIAL_MTIS
 
 REJECTED, INVALID_TRANSACTION, FORMAT_ERROR = "00000", "12", "30"
+TERMINAL_KEYS, LINE_KEYS = ("tmk", "pik", "mak", "tdk"), ("zmk", "zpk", "zak")
+"""Labels of keys before the "/" and what they belong to."""
 
 
 class Engine:
@@ -29,7 +32,8 @@ class Engine:
 
     `terminals` are all it knows; `hsm` holds their master keys (`tmk/TID`), the counterparts' (`zmk/NAME`), and the
     storage and hash keys of the journal. Links named after a counterpart are that counterpart's line; all other links
-    are terminals'. `chips` is what terminals are told about chips.
+    are terminals'. `chips` is what terminals are told about chips. `tariff` is what was last taken whole; it only
+    stands here, fees are worked out from the books.
     """
 
     def __init__(
@@ -47,6 +51,8 @@ class Engine:
         self._authorize = AuthorizeDesk(self.office, self._reverse)
         self._reconcile = ReconcileDesk(self.office)
         self._manage = ManageDesk(self.office, self._reverse.saf)
+        self._leaving: set[str] = set()
+        self.tariff: Tariff | None = None
 
     # doors
 
@@ -76,6 +82,8 @@ class Engine:
                 self._authorize.on_timeout(counterpart, exchange, now, out)
             self._manage.tick(counterpart, now, out)
         self._reverse.saf.tick(now, out)
+        if self._leaving:
+            self._forget_closed()
 
     def link_up(self, link: Link, now: Now, out: Out) -> None:
         counterpart = self.office.counterparts.get(link.name) if link.name else None
@@ -148,7 +156,8 @@ class Engine:
         dropped.
 
         `keys` stands under the same local master key; its records replace those of the same label. Everything was
-        checked before, so nothing here can fail half-way.
+        checked before, so nothing here can fail half-way. Keys of nobody are forgotten; those of a closed terminal
+        when the last answer it waits for has come, or its time is up.
         """
         office = self.office
         for label in keys.labels():
@@ -159,6 +168,30 @@ class Engine:
         office.routes = routes
         office.chips = chips or office.chips
         office.use(pos)
+        known = office.books.terminals
+        for label in office.hsm.labels():
+            kind, _, owner = label.partition("/")
+            if kind in TERMINAL_KEYS:
+                needed = owner in known
+            elif kind in LINE_KEYS:
+                needed = owner.partition("/")[0] in office.counterparts
+            else:
+                needed = label in keys or office.hsm.record(label).usage not in ("tmk", "zmk")
+            if not needed:
+                office.hsm.forget(label)
+        self._leaving = {tid for tid, terminal in known.items() if terminal.status == "closed"}
+        self._forget_closed()
+
+    def _forget_closed(self) -> None:
+        """Forget the keys of closed terminals that wait for no answer; their answers are still to be sealed."""
+        office = self.office
+        waits = {exchange.tid for counterpart in office.counterparts.values() for exchange in counterpart.inflight}
+        for tid in self._leaving - waits:
+            office.books.terminals[tid].signed_in = False
+            for kind in TERMINAL_KEYS:
+                if f"{kind}/{tid}" in office.hsm:
+                    office.hsm.forget(f"{kind}/{tid}")
+        self._leaving &= waits
 
     # recovery and what may be seen from outside
 
@@ -178,6 +211,7 @@ class Engine:
             "inflight": sum(len(c.inflight) for c in office.counterparts.values()),
             "stored": len(self._reverse.saf),
             "signed_in": sum(t.signed_in for t in office.books.terminals.values()),
+            "tariff": f"{self.tariff.name}: {len(self.tariff.rows)} rows" if self.tariff else "",
             "counterparts": {
                 c.name: {"ready": c.ready, "settlement_date": c.settlement_date} for c in office.counterparts.values()
             },

@@ -102,7 +102,7 @@ class Office:
                 exchange.acquirer, exchange.forwarder, exchange.receiver, exchange.rrn, exchange.amount,
                 exchange.currency, exchange.entry_mode, exchange.mcc, int(exchange.on_us), exchange.response_code,
                 exchange.auth_code, exchange.settlement_date, reason, original.rrn if original else "",
-                *saf_key, exchange.pan_sealed, exchange.pan_masked, exchange.pan_hash,
+                *saf_key, exchange.pan_sealed, exchange.pan_masked, exchange.pan_hash, exchange.card,
                 exchange.psn, exchange.atc, exchange.read, self._seal_icc(exchange) if exchange.icc else b"",
             ),
             now,

@@ -11,7 +11,7 @@ from switch.engine.counterpart import BEIJING_S, Counterpart
 from switch.engine.office import Office
 from switch.machine import Now
 from switch.wire.errors import WireError
-from switch.wire.private import Usage, read_sm_pin, write_sm_pin
+from switch.wire.private import NEW_PIN, Usage, read_new_pin, read_sm_pin, write_new_pin, write_sm_pin
 from switch.wire.private_62 import read_detail, read_sm_pin_62, read_transfer_pan
 from switch.wire.private_network import (
     De60,
@@ -55,7 +55,8 @@ def request_fields(
 ) -> dict[int, Any]:
     """The fields of the network request for a terminal's request (member rules, base request and differences).
 
-    Raises PinUnusable where a PIN is present that cannot be translated, WireError for a DE62 that cannot be read.
+    Raises PinUnusable where a PIN is present that cannot be translated, WireError for a private field that cannot be
+    read.
     """
     request = exchange.request or {}
     row = exchange.row
@@ -80,6 +81,8 @@ def request_fields(
     if row.detail:
         put_detail(fields, row, read_detail(request[62], row.detail))
     put_pin(office, counterpart, request, terminal, pan, fields)
+    if row.new_pin:
+        put_new_pin(office, counterpart, request, terminal, pan, fields)
     fields[60] = net60(counterpart, exchange)
     return fields
 
@@ -201,14 +204,11 @@ def put_pin(
         return
     suite = office.pos.suites[terminal.suite]  # type: ignore[index]
     keys = counterpart.profile.keys
-    from_format = suite.pin_format if control[0] == "2" else "plain"
     try:
         block = terminal_pin_block(request, suite.pin_carrier)
-        block = office.hsm.translate_pin(
-            f"pik/{terminal.tid}", from_format, counterpart.zpk, keys.pin_format, pan, block
-        )
-    except (CryptoError, WireError, KeyError) as error:
+    except (WireError, KeyError) as error:
         raise PinUnusable(type(error).__name__) from None
+    block = _translated(office, counterpart, terminal, control, pan, block)
     fields[26] = request.get(26, "12")
     fields[53] = f"2{keys.algorithm_digit}".ljust(16, "0")
     if keys.pin_carrier == "de52":
@@ -216,6 +216,40 @@ def put_pin(
     else:
         fields[52] = bytes(8)
         fields[63] = write_sm_pin(block)
+
+
+def put_new_pin(
+    office: Office,
+    counterpart: Counterpart,
+    request: dict[int, Any],
+    terminal: Terminal,
+    pan: str,
+    fields: dict[int, Any],
+) -> None:
+    """Translate the second PIN block of a PIN change, where the profiles say that it stands (unverified).
+
+    Raises DecodeError where there is none, PinUnusable for one that cannot be translated.
+    """
+    de = int(office.pos.suites[terminal.suite].new_pin_carrier[2:])  # type: ignore[index]
+    block = read_new_pin(de, request.get(de, b""))
+    block = _translated(office, counterpart, terminal, request[53], pan, block)
+    if counterpart.profile.keys.new_pin_carrier == "de48":
+        fields[48] = write_48_usages((Usage(NEW_PIN, block),))
+    else:
+        fields[63] = write_new_pin(63, block, fields.get(63, b""))
+
+
+def _translated(
+    office: Office, counterpart: Counterpart, terminal: Terminal, control: str, pan: str, block: bytes
+) -> bytes:
+    """A terminal's PIN block (`control` is its DE53) under the line's PIN key. Raises PinUnusable."""
+    suite = office.pos.suites[terminal.suite]  # type: ignore[index]
+    own = suite.pin_format if control[0] == "2" else "plain"
+    theirs = counterpart.profile.keys.pin_format
+    try:
+        return office.hsm.translate_pin(f"pik/{terminal.tid}", own, counterpart.zpk, theirs, pan, block)
+    except CryptoError as error:
+        raise PinUnusable(type(error).__name__) from None
 
 
 def terminal_pin_block(request: dict[int, Any], carrier: str) -> bytes:

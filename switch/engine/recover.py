@@ -74,7 +74,7 @@ def _open(office: Office, row: dict[str, Any]) -> Exchange:
     exchange = Exchange(row["kind"], row["mid"], row["tid"], row["batch"], row["stan"])
     for name in (
         "rrn", "amount", "currency", "entry_mode", "mcc", "net_time", "net_stan", "acquirer", "forwarder",
-        "pan_sealed", "pan_masked", "pan_hash", "psn", "atc", "read",
+        "pan_sealed", "pan_masked", "pan_hash", "card", "psn", "atc", "read",
     ):  # fmt: skip
         setattr(exchange, name, row[name])
     exchange.counterpart = row["link"]

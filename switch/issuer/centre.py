@@ -9,14 +9,14 @@ from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from typing import Any, Final
 
-from switch.clearing.schema import CHIPS, LEDGER
+from switch.clearing.schema import CHIPS, LEDGER, PINS
 from switch.crypto.hsm import Hsm
 from switch.issuer.cutover import START, CutOver
 from switch.issuer.envelope import BAD_BODY, NOT_REJECTED, Envelope
 from switch.issuer.host import PAN_HASH_KEY, PIN_REFERENCE_KEY, Bank, Decision
 from switch.issuer.keys import MAC_KEY, LinkKeys
 from switch.issuer.management import Line, Management
-from switch.issuer.recover import latest_date, recover, recover_chips
+from switch.issuer.recover import latest_date, recover, recover_chips, recover_pins
 from switch.issuer.request import Request, kind_of, missing
 from switch.issuer.rules import Rule, RuleBook
 from switch.machine import Arm, Close, Link, Now, Out, Post, Send
@@ -158,8 +158,13 @@ class Centre:
         if not request.advice:
             try:
                 request.pin = self._keys.pin(fields, now.mono)
+                if request.row.new_pin:
+                    request.new_pin = self._keys.new_pin(fields, now.mono)
             except DecodeError:
                 self._answer(line, header, message, Decision("99", bank.settlement_date), bank, out)
+                return
+            if request.row.new_pin and (request.pin is None or request.new_pin is None):
+                self._answer(line, header, message, Decision("30", bank.settlement_date), bank, out)
                 return
         self._decide(line, header, message, request, bank, now, out)
 
@@ -210,6 +215,10 @@ class Centre:
             out.append(Post(self._posts, LEDGER.name, (*decision.row, self.name)))
             if decision.receiver is not None:
                 decision = self._pass_on(decision, decision.receiver.institution, out)
+            elif request.row.new_pin and decision.response_code == "00" and not request.reversal:
+                self._posts += 1
+                out.append(Post(self._posts, PINS.name, (*bank.pin_row(decision, self._posts), self.name)))
+                decision = decision._replace(after=self._posts)
             for row in decision.chip_rows:
                 self._posts += 1
                 out.append(Post(self._posts, CHIPS.name, (self._posts, *row, self.name)))
@@ -293,14 +302,19 @@ class Centre:
         self._management.reset_keys(line, now, out)
         return True
 
-    def recover(self, rows: Iterable[tuple[Any, ...]], chips: Iterable[tuple[Any, ...]] = ()) -> None:
-        """Take up the LEDGER rows and CHIPS rows (in order) of an earlier run, before any line is up.
+    def recover(
+        self,
+        rows: Iterable[tuple[Any, ...]],
+        pins: Iterable[tuple[Any, ...]] = (),
+        chips: Iterable[tuple[Any, ...]] = (),
+    ) -> None:
+        """Take up the LEDGER rows, PINS rows and CHIPS rows (in order) of an earlier run, before any line is up.
 
         The settlement date becomes the latest of the rows' and the one given at the start: a change of day that was
         running then is over now.
         """
         banks = {bank.institution: bank for bank in self.banks}
-        self._posts = max(recover(banks, rows), recover_chips(banks, chips))
+        self._posts = max(recover(banks, rows), recover_pins(banks, pins), recover_chips(banks, chips))
         self.settlement_date = latest_date([self.settlement_date, *(bank.settlement_date for bank in self.banks)])
         for bank in self.banks:
             if bank.settlement_date != self.settlement_date:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from switch.clearing.schema import LEDGER
+from switch.clearing.schema import LEDGER, PINS
 from switch.crypto.hsm import Hsm
 from switch.issuer.chipdesk import ChipDesk
 from switch.issuer.chipfacts import issued_minor
@@ -20,7 +20,7 @@ from switch.issuer.ledger import E_CASH, Account, Ledger, account_name, shadow_n
 from switch.issuer.portfolio import Card, Portfolio
 from switch.issuer.register import NOTHING, Entry, Key, Movement, Receiver, Register, approve, head_of
 from switch.issuer.request import REVERSIBLE_MTIS, Request
-from switch.issuer.verify import Limits, refuse_assisted, refuse_card, refuse_limits, refuse_pin
+from switch.issuer.verify import Limits, refuse_assisted, refuse_card, refuse_limits, refuse_pin, take_pin
 from switch.machine import Now
 from switch.wire.private import Balance, write_54
 from switch.wire.redact import mask_pan
@@ -151,6 +151,16 @@ class Bank:
         }  # fmt: skip
         return tuple(row.values())
 
+    def pin_row(self, decision: Decision, number: int) -> tuple[Any, ...]:
+        """The row of the PINS table after an approved PIN change, in its columns' order; the centre adds the line."""
+        told = dict(zip(LEDGER.names, decision.row or (), strict=False))
+        account = self.ledger.accounts[told["pan_hash"]]
+        row = {
+            "number": number, "at_ms": told["at_ms"], "issuer": self.institution, "pan_hash": account.pan_hash,
+            "pin_reference": account.pin_reference,
+        }  # fmt: skip
+        return tuple(row[name] for name in PINS.names[:-1])
+
     def _hash_of(self, pan: str) -> str:
         known = self._known.get(pan)
         if known is not None:
@@ -201,6 +211,8 @@ class Bank:
         if not code and request.row.assisted:
             code = refuse_assisted(card, account, request.pin is not None, request.amount_minor, self.limits)
         code = code or self._judge_kind(request, entry, self._account(request, card))
+        if not code and request.new_pin is not None:
+            code = take_pin(self._hsm, PIN_REFERENCE_KEY, card, account, request.new_pin)
         return code or self.desk.plan(request, entry)
 
     def _account(self, request: Request, card: Card) -> Account:

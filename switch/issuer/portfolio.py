@@ -21,6 +21,17 @@ _STATUS_SHARES: Final = ((3, "lost"), (5, "stolen"), (9, "restricted"))
 _EXPIRED_SHARE: Final = 13
 """Cumulative shares in 1/1024: what makes a small part of the cards unfit to pay."""
 
+_DEBIT_CHIPS: Final = (
+    (96, ""), (448, "dual"), (608, "debit"), (704, "composite"), (800, "dual_algorithm"), (896, "sm"), (960, "social"),
+    (1024, "ecash"),
+)  # fmt: skip
+_CREDIT_CHIPS: Final = ((96, ""), (832, "credit"), (1024, "quasi_credit"))
+"""Cumulative shares in 1/1024: which chip a card has."""
+
+CHIP_SERVICE: Final = "220"
+STRIPE_SERVICE: Final = "120"
+"""Service codes on the stripe: 2xx tells a terminal that there is a chip to be read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
@@ -41,7 +52,8 @@ class Issuer:
 @dataclass(frozen=True, slots=True, repr=False)
 class Card:
     """A card and its holder's secret. `expiry` is YYMM, `track2` has '=' as separator, `balance_minor` is what the
-    account starts with (for a credit card, its limit). `status` is normal, lost, stolen or restricted.
+    account starts with (for a credit card, its limit). `status` is normal, lost, stolen or restricted. `chip` names the
+    profile of its chip (docs/cards.md), "" for a card with a stripe alone; `psn` is the card sequence number, 2 digits.
 
     `repr` shows the masked number only.
     """
@@ -54,6 +66,8 @@ class Card:
     balance_minor: int
     issuer: Issuer
     status: str = "normal"
+    chip: str = ""
+    psn: str = "00"
 
     def __repr__(self) -> str:
         return f"Card({mask_pan(self.pan)} of {self.issuer.institution})"
@@ -181,15 +195,20 @@ def _mint(key: bytes, issuer: Issuer, n: int) -> Card:
         balance_minor = (5_000 + int.from_bytes(stuff[8:12], "big") % 46_000) * 100
     else:
         balance_minor = 100_000 + int.from_bytes(stuff[8:12], "big") % 20_000_000
+    kind = int.from_bytes(stuff[16:18], "big") % 1024
+    chip = next(name for limit, name in (_CREDIT_CHIPS if issuer.credit else _DEBIT_CHIPS) if kind < limit)
+    service = CHIP_SERVICE if chip else STRIPE_SERVICE
     return Card(
         pan=pan,
         expiry=expiry,
-        track2=f"{pan}={expiry}120000{int.from_bytes(stuff[12:16], 'big') % 1000:03d}",
+        track2=f"{pan}={expiry}{service}000{int.from_bytes(stuff[12:16], 'big') % 1000:03d}",
         pin=f"{int.from_bytes(stuff[4:8], 'big') % 1_000_000:06d}",
         credit=issuer.credit,
         balance_minor=balance_minor,
         issuer=issuer,
         status=status,
+        chip=chip,
+        psn="01" if chip else "00",
     )
 
 

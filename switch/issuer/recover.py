@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from switch.clearing.schema import CHIPS, LEDGER
+from switch.clearing.schema import CHIPS, LEDGER, PINS
 from switch.issuer.host import LEG, Bank
 from switch.issuer.ledger import E_CASH, account_name
 from switch.issuer.register import Entry, Key, Movement, Receiver, approve
@@ -28,6 +28,18 @@ def recover(banks: Mapping[str, Bank], rows: Iterable[tuple[Any, ...]]) -> int:
             _take_up_leg(banks, bank, row)
         elif bank is not None:
             _take_up(bank, row)
+    return number
+
+
+def recover_pins(banks: Mapping[str, Bank], rows: Iterable[tuple[Any, ...]]) -> int:
+    """Let banks take up their rows of the PINS table, in order; the last row's number, 0 without any."""
+    number = 0
+    for row in rows:
+        of = dict(zip(PINS.names, row, strict=True))
+        number = max(number, of["number"])
+        bank = banks.get(of["issuer"])
+        if bank is not None:
+            bank.ledger.account(of["pan_hash"]).pin_reference = of["pin_reference"]
     return number
 
 

@@ -26,6 +26,8 @@ def _wanted(row: Transaction) -> tuple[int, ...]:
         wanted += (90,)
     if 55 in row.mandatory:
         wanted += (55,)
+    if row.new_pin:
+        wanted += (52, 53)
     return (*wanted, 103) if row.detail == "transfer" else wanted
 
 
@@ -42,8 +44,8 @@ class Request:
 
     `original` is the key in DE90, None without one; `foreign_original` says that DE90 names other institutions than
     the sender's own. `receiver` is the card that a load or transfer pays to, `receiving` the institution of a bank here
-    that has it, "" if it is elsewhere. `psn` is the card sequence number, two digits or ""; `chip` what was read of the
-    card's chip (`icc_data`, DE55), None before.
+    that has it, "" if it is elsewhere. `new_pin` is the block that a PIN change brings beside `pin`. `psn` is the card
+    sequence number, two digits or ""; `chip` what was read of the card's chip (`icc_data`, DE55), None before.
     """
 
     __slots__ = (
@@ -60,6 +62,7 @@ class Request:
         "kind",
         "mcc",
         "mid",
+        "new_pin",
         "original",
         "pan",
         "pin",
@@ -96,6 +99,7 @@ class Request:
         self.icc_data: bytes = get(55, b"")
         self.chip: Reading | None = None
         self.pin: PinBlock | None = None
+        self.new_pin: PinBlock | None = None
         self.original: Key | None = None
         self.foreign_original = False
         elements = get(90)

@@ -31,7 +31,8 @@ class Disk:
 
     `gaps` counts rows whose number does not follow the one before: it must stay 0.
 
-    `path` is the database file; its lock file stands beside it. `tables` are created where they are absent.
+    `path` is the database file; its lock file stands beside it. `tables` are created where they are absent, and given
+    the columns that a file of an earlier release lacks.
     """
 
     def __init__(self, path: Path, tables: Sequence[Table]) -> None:
@@ -57,6 +58,10 @@ class Disk:
             *(table.create() for table in tables),
         ):
             self._connection.execute(statement)
+        for table in tables:
+            present = [column[1] for column in self._connection.execute(f"PRAGMA table_info({table.name})")]
+            for statement in table.additions(present):
+                self._connection.execute(statement)
         self.durable = self._last = max((self._highest(table.name) for table in tables), default=0)
 
     def _highest(self, name: str) -> int:

@@ -48,13 +48,17 @@ class KeyBlock(_Section, frozen=True, kw_only=True):
 
 
 class SuiteSection(_Section, frozen=True, kw_only=True):
-    """How terminals of one algorithm suite sign in and protect their messages."""
+    """How terminals of one algorithm suite sign in and protect their messages.
+
+    `new_pin_carrier` is where a PIN change has its second block, in usage NP (unverified).
+    """
 
     sign_in_code: str
     keys: tuple[KeyBlock, ...]
     algorithm_digit: str
     pin_format: Literal["iso0", "plain", "sm4"]
     pin_carrier: Literal["de52", "de63-sm", "de62-22"] = "de52"
+    new_pin_carrier: Literal["de63", "de62"] = "de63"
     mac: Literal["cup-ecb", "x9.9", "x9.19", "sm4-cbc"] = "cup-ecb"
 
 
@@ -148,6 +152,7 @@ class NetworkKeysSection(_Section, frozen=True, kw_only=True):
     mac_key_bytes: Literal[8, 16] = 16
     pin_format: Literal["iso0", "sm4"] = "iso0"
     pin_carrier: Literal["de52", "de63-sm"] = "de52"
+    new_pin_carrier: Literal["de63", "de48"] = "de63"
     algorithm_digit: str = "6"
     apply_at_sign_on: bool = True
     mac_key_proves_itself: bool = True
@@ -261,6 +266,9 @@ def _check_codes(profile: Profile, where: str) -> None:
             if text and not (len(text) == size and text.isascii() and text.isdigit()):
                 raise ProfileError(f"profile {where}", None, f"transactions.{name}: {text!r} has not {size} digits")
     if isinstance(profile, PosProfile):
+        for name, suite in profile.suites.items():
+            if (suite.pin_carrier, suite.new_pin_carrier) == ("de62-22", "de62"):
+                raise ProfileError(f"profile {where}", None, f"suites.{name}: DE62 cannot carry both PIN blocks")
         rows_by_key(profile)
     else:
         rows_by_network(profile)

@@ -32,7 +32,8 @@ class Transaction(NamedTuple):
     DE62 holds. `assisted`: debit cards with their PIN only, under a daily limit of its own. `cash` says that a machine
     pays notes out or takes them in; `confirmed_by` is the advice that tells an unanswered request again instead of
     reversing it, and that advice `confirms`: it moves what the request did not. `terminal_type` is DE60.2.5 on the
-    network where it is not the line's. `unverified`: the sources have no field table for it, or none for the network.
+    network where it is not the line's. `new_pin`: a second PIN block beside the first holds the PIN that the card
+    is to have from now on. `unverified`: the sources have no field table for it, or none for the network.
 
     `network_condition` is DE25 on the network where it is not the terminal's. DE3 and DE25 of a script notice are those
     of the transaction it speaks of.
@@ -70,6 +71,7 @@ class Transaction(NamedTuple):
     confirmed_by: str = ""
     confirms: bool = False
     terminal_type: str = ""
+    new_pin: bool = False
     unverified: bool = False
     network_condition: str = ""
     chip: Literal["", "offline", "refund", "load", "takeup", "notice"] = ""
@@ -319,6 +321,10 @@ ROWS: Final = (
     Transaction(
         "atm_transfer", "ATM转账", "ATM transfer", "0200", "400000", ATM, "02", (*_FINANCIAL, 62), "0200", "400000",
         effect="debit", detail="transfer", terminal_type=ATM_TYPE, unverified=True,
+    ),
+    Transaction(
+        "atm_pin_change", "ATM改密", "PIN change at an ATM", "0200", "700000", ATM, "01", (*_INQUIRY, 26, 52, 53),
+        "0200", "700000", reversible=False, amount=False, new_pin=True, terminal_type=ATM_TYPE, unverified=True,
     ),
     *_CHIPS,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The ATM and the recycler (CRS): withdrawal, deposit, transfer, inquiry; and the count of the machine.
+"""The ATM and the recycler (CRS): withdrawal, deposit, transfer, inquiry, PIN change; the count of the machine.
 
 What is in doubt stands in memory before the yield at which it may be lost. Nothing came out, and that is certain: the
 withdrawal is reversed. Part came out: an error record with the difference, no reversal. Nobody knows: an open record,
@@ -21,10 +21,10 @@ from terminals.device.reversal import put_right
 from terminals.flow import Ask, Cancelled, Flow, Wait
 
 WITHDRAWAL, DEPOSIT, TRANSFER = "atm_withdrawal", "atm_deposit", "atm_transfer"
-INQUIRY = "atm_inquiry"
+INQUIRY, PIN_CHANGE = "atm_inquiry", "atm_pin_change"
 
 UNDECIDED: Final = frozenset(("68", "98"))
-"""Answers to a deposit that say nothing of it: the switch itself heard nothing."""
+"""Answers to a deposit or a PIN change that say nothing of it: the switch itself heard nothing."""
 
 CAPTURE: Final = "D"
 """Action class of the response codes after which the card is kept."""
@@ -274,6 +274,15 @@ def transfer(
 ) -> Flow[Outcome]:
     """Transfer (转账) to another card."""
     return _plain(memory, line, TRANSFER, card, amount_minor, entry, write_transfer_pan(to_pan))
+
+
+def change_pin(memory: AtmMemory, line: Line, card: Card, *, entry: str = SWIPED) -> Flow[Outcome]:
+    """PIN change (改密). Asks "pin", "new_pin" and "new_pin_again"; nothing is sent where the last two differ, or where
+    the new PIN is the old one.
+
+    It is not reversed: without an answer nobody knows which PIN the card has, and the holder tries.
+    """
+    return _plain(memory, line, PIN_CHANGE, card, 0, entry)
 
 
 def _plain(

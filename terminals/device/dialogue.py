@@ -11,7 +11,7 @@ from switch.wire.codec import codec_of
 from switch.wire.errors import DecodeError
 from switch.wire.framing import pos_header
 from switch.wire.mab import pos_mab
-from switch.wire.private import write_sm_pin
+from switch.wire.private import write_new_pin, write_sm_pin
 from switch.wire.private_62 import write_detail, write_sm_pin_62
 from switch.wire.private_pos import De60, De61, Tip, write_48, write_60, write_61
 from switch.wire.profile import PosProfile, SuiteSection, coded, dialect_of, framing_of
@@ -144,9 +144,10 @@ def administration(memory: Memory, network_code: str) -> dict[int, Any]:
 
 
 def request_fields(
-    memory: Memory, line: Line, item: Item, track: str = "", pin: str = "", detail: bytes = b""
+    memory: Memory, line: Line, item: Item, track: str = "", pin: str = "", detail: bytes = b"", new_pin: str = ""
 ) -> dict[int, Any]:
-    """The fields of a financial request, DE64 not among them; `detail` is what DE62 holds for kinds that want it.
+    """The fields of a financial request, DE64 not among them; `detail` is what DE62 holds for kinds that want it,
+    `new_pin` the PIN that the card is to have.
 
     With `track` the stripe is sent, else number and expiry. An advice that is repeated or uploaded has neither track
     nor PIN: they are never kept. Raises PinFormatError for a PIN that fits no block.
@@ -162,6 +163,8 @@ def request_fields(
     protection = line.protection(memory.suite)
     if pin:
         _put_pin(memory, protection, fields, pin, item.pan)
+        if new_pin:
+            _put_new_pin(memory, protection.section, fields, new_pin, item.pan)
     elif track:
         fields[53] = protection.without_pin
     if row.detail:
@@ -235,6 +238,12 @@ def _put_pin(memory: Memory, protection: Protection, fields: dict[int, Any], pin
         fields[63] = write_sm_pin(block)
     else:
         fields[62] = write_sm_pin_62(block)
+
+
+def _put_new_pin(memory: Memory, section: SuiteSection, fields: dict[int, Any], pin: str, pan: str) -> None:
+    """The second block of a PIN change, under the same key and in the same format as the first."""
+    de = int(section.new_pin_carrier[2:])
+    fields[de] = write_new_pin(de, memory.pinpad.pin_block(pin, pan, section.pin_format), fields.get(de, b""))
 
 
 def plain(line: Line, mti: str, fields: dict[int, Any]) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 from switch.wire.errors import DecodeError
 from switch.wire.private import read_54
 from switch.wire.private_62 import Instalment, Points, write_instalment, write_points, write_transfer_pan
-from switch.wire.transactions import BY_NAME
+from switch.wire.transactions import BY_NAME, Transaction
 from terminals.device.dialogue import (
     KEYED,
     SILENCE,
@@ -111,17 +111,14 @@ def transact(
     obstacle = yield from ready(memory, line)
     if obstacle is not None:
         return Outcome(kind, "unsent", obstacle.response_code, reason=obstacle.kind, fields=obstacle.fields)
-    digits = ""
-    if card is not None and pin and row.pin:
-        try:
-            digits = yield Ask("pin", card)
-        except Cancelled:
-            return Outcome(kind, "unsent", reason="cancelled")
+    digits, fresh, why = yield from _pins(row, card if pin and row.pin else None)
+    if why:
+        return Outcome(kind, "unsent", reason=why)
     track = card.track2 if card is not None and entry == SWIPED and not row.entry else ""
     entry_mode = intern((entry if track else row.entry or KEYED) + ("1" if digits else "2"))
     item = Item(kind, memory.batch, memory.next_stan(), amount_minor, entry_mode, pan, expiry, named, source)
     item.auth_code = voice
-    fields = request_fields(memory, line, item, track, digits, detail)
+    fields = request_fields(memory, line, item, track, digits, detail, fresh)
     body = sealed(memory, line, row.mti, fields)
     memory.items.append(item)
     if row.amount:
@@ -137,6 +134,30 @@ def transact(
         kind, item.state, item.response_code, item.stan, item.batch, item.rrn, item.auth_code, item.amount_minor,
         item=item, balance_minor=balance_minor, fields=reply,
     )  # fmt: skip
+
+
+def _pins(row: Transaction, card: Card | None) -> Flow[tuple[str, str, str]]:
+    """The PIN, and the new one where the kind wants it (twice the same, and another than the old); or why not.
+
+    Without `card` nobody is asked.
+    """
+    if card is None:
+        return "", "", "no PIN" if row.new_pin else ""
+    try:
+        digits = yield Ask("pin", card)
+        if not row.new_pin:
+            return digits, "", ""
+        if not digits:
+            return "", "", "no PIN"
+        fresh = yield Ask("new_pin", card)
+        again = yield Ask("new_pin_again", card)
+    except Cancelled:
+        return "", "", "cancelled"
+    if fresh != again:
+        return "", "", "new PINs differ"
+    if fresh == digits:
+        return "", "", "new PIN is the old one"
+    return digits, fresh, ""
 
 
 def _original(kind: str, original: Item | Original | None) -> tuple[Original | None, Item | None]:

@@ -13,8 +13,20 @@ from typing import Any, TypeAlias, TypeVar, cast
 from switch.wire.errors import FrameError
 from switch.wire.framing import Deframer
 from terminals.device.dialogue import Line
+from terminals.drive.pump import Reader, beside_host, pump_awaiting, with_card
 from terminals.drive.replies import Waited, fits, waited_for
-from terminals.flow import Ask, Call, Flow, FlowError, HostUnreachable, PowerOff, TimedOut
+from terminals.flow import (
+    Apdu,
+    Ask,
+    Call,
+    Flow,
+    FlowEffect,
+    FlowError,
+    HostUnreachable,
+    PowerOff,
+    TimedOut,
+    Wait,
+)
 
 T = TypeVar("T")
 
@@ -127,36 +139,21 @@ class Session:
     def stale(self) -> int:
         return self._stale + (self._connection.stale if self._connection is not None else 0)
 
-    async def run(self, flow: Flow[T], holder: Holder) -> T:
+    async def run(self, flow: Flow[T], holder: Holder, reader: Reader | None = None) -> T:
         """Run a dialogue to its end and give its result. PowerOff, and what else the flow does not deal with, come out.
 
         Cancelling the task leaves the terminal as a loss of power would.
         """
-        answer: Any = None
-        error: FlowError | None = None
+        if reader is not None:
+            flow = with_card(flow, reader)
         self._off = False
+
+        def perform(effect: FlowEffect) -> Awaitable[Any]:
+            return self._call(effect) if isinstance(effect, Call) else self._beside(effect, holder)
+
         try:
-            while True:
-                effect = flow.throw(error) if error is not None else flow.send(answer)
-                answer, error = None, None
-                try:
-                    if isinstance(effect, Call):
-                        answer = await self._call(effect)
-                    elif isinstance(effect, Ask):
-                        answer = holder(effect)
-                        if isinstance(answer, Awaitable):
-                            answer = await answer
-                    else:
-                        await asyncio.sleep(effect.seconds)
-                    if self._off:
-                        error = PowerOff()
-                except FlowError as raised:
-                    error = raised
-        except StopIteration as end:
-            result: T = end.value
-            return result
+            return await pump_awaiting(flow, perform)
         finally:
-            flow.close()
             if not self.kept:
                 self.close()
 
@@ -174,6 +171,12 @@ class Session:
             self._connection.close()
             self._connection = None
 
+    async def _beside(self, effect: Ask | Wait | Apdu, holder: Holder) -> Any:
+        answer = await beside_host(effect, holder)
+        if self._off:
+            raise PowerOff
+        return answer
+
     async def _call(self, call: Call) -> bytes:
         loop = asyncio.get_running_loop()
         started = time.perf_counter()  # the loop's own clock counts whole milliseconds on uvloop
@@ -183,6 +186,8 @@ class Session:
             if connection is None or not connection.open:
                 connection = await self._connect(loop, call.timeout_s)
             reply = await connection.call(call.body, call.timeout_s - (time.perf_counter() - started))
+            if self._off:
+                raise PowerOff
             return reply
         finally:
             if self._observe is not None:
