@@ -90,7 +90,7 @@ class Counter:
         assert self.house.run(pos.sign_in(self.memory, self.house.line)).approved
         if told:
             self.far = FarEnd(self.house)
-        self.card: Card = self.house.card(issuer)
+        self.card: Card = self.house.card(issuer, chip="")
 
     def fields(
         self, kind: str, amount: int = 1000, entry: str = "052", icc: bytes | None = None, stan: str = "", **more: Any

@@ -31,7 +31,7 @@ from switch.wire.profile import NetworkProfile, PosProfile, load_profile
 from terminals.device.dialogue import Line
 from terminals.device.memory import Memory, terminals_rows
 from terminals.drive.instant import run
-from terminals.fleet import memory_of, mint, mint_machines
+from terminals.fleet import memory_of, mint, mint_machines, mint_operators
 from terminals.flow import Ask, Flow
 
 SEED = 20130501
@@ -74,6 +74,7 @@ class House:
         behind: dict[str, tuple[NetworkProfile, tuple[int, ...]]] | None = None,
         machines: int = 0,
         pos: PosProfile | None = None,
+        operators: int = 0,
     ) -> None:
         self.behind = behind or standard_lines()
         self.random = random.Random(seed)
@@ -81,7 +82,9 @@ class House:
         self.pos = pos or load_profile("unionpay-pos")
         assert isinstance(self.pos, PosProfile)
         self.line = Line(self.pos)
+        self.operators = mint_operators(seed, operators, 2)
         self.fleet = mint(seed, terminals) + mint_machines(seed, machines)
+        self.fleet += [terminal for operator in self.operators for terminal in operator.terminals]
         self.memories: list[Memory] = [memory_of(terminal) for terminal in self.fleet]
         self.portfolio = Portfolio(seed, STANDARD_ISSUERS, 1000)
         self.mono, self.wall = 1000.0, NOON
@@ -268,11 +271,12 @@ class House:
 
     # convenience
 
-    def card(self, issuer: int = 0, n: int = 0) -> Card:
-        """The n-th unblocked card of an issuer (0 is the own bank)."""
+    def card(self, issuer: int = 0, n: int = 0, chip: str | None = None) -> Card:
+        """The n-th unblocked card of an issuer (0 is the own bank), of a kind of chip ("" none; None any)."""
         good = (
             c for i in range(1000) if (c := self.portfolio.card(issuer, i)).status == "normal" and c.expiry > "2612"
-        )
+            and chip in (None, c.chip)
+        )  # fmt: skip
         for _ in range(n):
             next(good)
         return next(good)

@@ -197,12 +197,12 @@ class Member:
         self.stan += 1
         return f"{self.stan:06d}"
 
-    def card(self, n: int = 0, issuer: int | None = None) -> Card:
-        """The n-th card of an issuer that is fit to pay."""
+    def card(self, n: int = 0, issuer: int | None = None, chip: str | None = None) -> Card:
+        """The n-th card of an issuer that is fit to pay; `chip` "" for one whose chip the issuer knows nothing of."""
         index = self.first_issuer if issuer is None else issuer
         cards = (self.portfolio.card(index, i) for i in range(500))
         good = [card for card in cards if card.status == "normal" and card.expiry > "2612"]
-        return good[n]
+        return [card for card in good if chip in (None, card.chip)][n]
 
     def request(self, kind: str, card: Card, amount: int = 0, pin: str | None = None, **extra) -> Message:
         """A request of the matrix, not yet MAC'd. `extra` sets fields (de38="..."); None drops one."""

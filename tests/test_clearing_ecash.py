@@ -19,7 +19,7 @@ class Ground:
     def __init__(self, cards=6):
         self.member = Member("cups")
         self.chips = [
-            TestChip(self.member.portfolio, self.member.card(n), "sm4" if n % 2 else "3des") for n in range(cards)
+            TestChip(self.member.portfolio, self.member.card(n, chip=""), "sm4" if n % 2 else "3des") for n in range(cards)
         ]
         self.held = []
 

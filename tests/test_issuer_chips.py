@@ -17,7 +17,7 @@ def member():
 
 
 def chip_of(member, suite="3des", cvn="01", n=0, **more):
-    return TestChip(member.portfolio, member.card(n), suite, cvn, **more)
+    return TestChip(member.portfolio, member.card(n, chip=""), suite, cvn, **more)
 
 
 @pytest.mark.parametrize("cvn", ["01", "17"])

@@ -15,7 +15,7 @@ def member():
 
 def chip_of(member, suite="3des", n=0, loaded=0, cvn="01"):
     """A chip with `loaded` on it: loaded with cash, and told so by a notice."""
-    chip = TestChip(member.portfolio, member.card(n), suite, cvn)
+    chip = TestChip(member.portfolio, member.card(n, chip=""), suite, cvn)
     if loaded:
         load = request(member, chip, "load_cash", loaded)
         assert list(chip.takes(member.ask(load)[55])) == ["00010001"]

@@ -46,7 +46,10 @@ FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
         {"terminals.kernel", "terminals.flow", "switch.wire", "switch.crypto"}, set(), CLOCKS | CHANCE | IO,
     ),
     "terminals.device": (
-        {"terminals.device", "terminals.flow", "switch.wire", "switch.crypto", "switch.clearing.schema"},
+        {
+            "terminals.device", "terminals.flow", "terminals.kernel", "switch.wire", "switch.crypto",
+            "switch.clearing.schema",
+        },
         {"apsw"},
         CHANCE | IO,
     ),
@@ -57,6 +60,11 @@ FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
     "terminals.screen": ({"switch.wire"}, {"rich"}, CHANCE | IO),
     "terminals.cli": ({"terminals", "switch.wire"}, {"typer", "rich", "uvloop"}, CHANCE | IO - {"asyncio"}),
     "terminals": ({"terminals", "switch.wire", "switch.crypto", "switch.issuer.portfolio"}, set(), CHANCE | IO),
+    "terminals.look": (
+        {"terminals", "switch.wire", "switch.crypto", "switch.issuer.portfolio"}, set(), CLOCKS | CHANCE | IO,
+    ),
+    "terminals.look.screen": ({"terminals.look"}, {"rich"}, CLOCKS | CHANCE | IO),
+    "terminals.look.cli": ({"terminals", "switch.wire"}, {"typer", "rich"}, CHANCE | IO),
     "scenarios": (
         {"scenarios", "terminals", "switch"},
         {"msgspec", "typer", "rich", "jinja2"},

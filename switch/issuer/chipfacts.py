@@ -2,22 +2,22 @@
 
 from typing import Final
 
-from switch.issuer.portfolio import Card
+from switch.issuer.portfolio import E_CASH_MAX_MINOR, Card
 
-BALANCE_MAX_MINOR: Final = 100_000
+BALANCE_MAX_MINOR: Final = E_CASH_MAX_MINOR
 """Electronic cash on one card: 1,000 yuan by regulation (card.md section 7.4)."""
 
 
 def psn_of(card: Card) -> str:
     """The card sequence number, two digits."""
-    return str(getattr(card, "psn", "00"))
+    return card.psn
 
 
 def issued_minor(card: Card) -> int:
     """Electronic cash that was on the chip when the card was issued."""
-    return int(getattr(card, "e_cash_minor", 0))
+    return card.e_cash_minor
 
 
 def balance_max_minor(card: Card) -> int:
-    """The most electronic cash the chip may hold (9F77)."""
-    return int(getattr(card, "e_cash_max_minor", BALANCE_MAX_MINOR))
+    """The most electronic cash the chip may hold (9F77); of a listed card nobody has said what chip it has."""
+    return card.e_cash_max_minor if card.chip else BALANCE_MAX_MINOR

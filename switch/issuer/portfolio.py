@@ -28,6 +28,11 @@ _DEBIT_CHIPS: Final = (
 _CREDIT_CHIPS: Final = ((96, ""), (832, "credit"), (1024, "quasi_credit"))
 """Cumulative shares in 1/1024: which chip a card has."""
 
+_E_CASH_MINOR: Final = {"dual": 10_000, "dual_algorithm": 10_000, "sm": 10_000, "social": 10_000, "ecash": 20_000}
+"""What electronic cash chips are issued with, as their profiles have it (9F79); the others have none."""
+E_CASH_MAX_MINOR: Final = 100_000
+"""The most electronic cash on one chip (9F77): 1,000 yuan by regulation."""
+
 CHIP_SERVICE: Final = "220"
 STRIPE_SERVICE: Final = "120"
 """Service codes on the stripe: 2xx tells a terminal that there is a chip to be read."""
@@ -54,6 +59,7 @@ class Card:
     """A card and its holder's secret. `expiry` is YYMM, `track2` has '=' as separator, `balance_minor` is what the
     account starts with (for a credit card, its limit). `status` is normal, lost, stolen or restricted. `chip` names the
     profile of its chip (docs/cards.md), "" for a card with a stripe alone; `psn` is the card sequence number, 2 digits.
+    `e_cash_minor` is the electronic cash the chip is issued with, `e_cash_max_minor` the most it may hold, 0 for none.
 
     `repr` shows the masked number only.
     """
@@ -68,6 +74,8 @@ class Card:
     status: str = "normal"
     chip: str = ""
     psn: str = "00"
+    e_cash_minor: int = 0
+    e_cash_max_minor: int = 0
 
     def __repr__(self) -> str:
         return f"Card({mask_pan(self.pan)} of {self.issuer.institution})"
@@ -209,6 +217,8 @@ def _mint(key: bytes, issuer: Issuer, n: int) -> Card:
         status=status,
         chip=chip,
         psn="01" if chip else "00",
+        e_cash_minor=_E_CASH_MINOR.get(chip, 0),
+        e_cash_max_minor=E_CASH_MAX_MINOR if chip in _E_CASH_MINOR else 0,
     )
 
 

@@ -1,9 +1,9 @@
 """Reading electronic cash: balance and limits, the log of payments and of loads (terminal.md 4, card.md 7.6)."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from switch.wire import apdu, dol, tlv
+from switch.wire import apdu, bits, dol, tlv
 from switch.wire.errors import WireError
 from terminals.flow import Cancelled, CardRemoved, Flow
 from terminals.kernel import read, select
@@ -28,6 +28,55 @@ class Purse:
     reset_minor: int | None = None
     payments: tuple[dict[str, bytes], ...] = ()
     loads: tuple[dict[str, bytes], ...] = ()
+
+
+class Identified(NamedTuple):
+    """Whose chip it is: number, expiry YYMM, track 2 equivalent, number of the card; `reason` where it does not say."""
+
+    reason: str
+    pan: str = ""
+    expiry: str = ""
+    track2: str = ""
+    psn: str = ""
+
+    def __repr__(self) -> str:
+        return f"Identified({self.reason})"
+
+
+def identify(kernel: Kernel, interface: str = CONTACT) -> Flow[Identified]:
+    """Select the card's application and read its records: no cryptogram is asked for on contacts.
+
+    In the field the card decides with its processing options, and is asked for a cryptogram that pays nothing.
+    """
+    session, reason = Session(kernel, _NOWHERE, interface), ""
+    session.values["9F66"] = (kernel.ttq | bits.TTQ_CRYPTOGRAM).to_bytes(4, "big")
+    session.values["9F7A"] = b"\x00"
+    try:
+        found = yield from (select.tap_candidates if interface == CONTACTLESS else select.candidates)(kernel)
+        sw = 0
+        while found and sw != apdu.OK:
+            candidate = yield from select.choose(session, found)
+            found.remove(candidate)
+            fci = yield from select.open_application(session, candidate)
+            if fci is not None:
+                sw = yield from read.initiate(session, fci.get("9F38", b""))
+        if sw != apdu.OK:
+            raise Ended("ended", "no_application")
+        if session.afl:
+            yield from read.records(session)
+        read.account(session)
+    except Ended as end:
+        reason = end.reason
+    except CardRemoved:
+        reason = "card_removed"
+    except Cancelled:
+        reason = "cancelled"
+    except WireError:
+        reason = "data"
+    if reason:
+        return Identified(reason)
+    psn = session.values["5F34"].hex() if "5F34" in session.values else ""
+    return Identified("", session.pan, session.expiry, session.track2, psn)
 
 
 def purse(kernel: Kernel, interface: str = CONTACT, logs: bool = False) -> Flow[Purse]:

@@ -42,6 +42,7 @@ REASONS: Final = {
     "oda_failed": ("脱机数据认证失败", "offline data authentication failed"),
     "expired": ("卡片已过期", "card has expired"),
     "exception_file": ("卡片在异常文件中", "card is on the exception file"),
+    "too_soon": ("同一张卡间隔太短", "the same card again too soon"),
     "host_declined": ("主机拒绝", "declined by the host"),
     "unable_online": ("无法联机", "unable to go online"),
     "script_failed": ("圈存脚本失败", "load script failed"),
@@ -63,8 +64,10 @@ class Request(NamedTuple):
     digits.
 
     `e_cash`: take electronic cash where the card offers it. `enrolled` and `small_bins`: the merchant takes part in
-    small contactless sales without PIN (小额双免), and the card numbers' first digits that do, up to `small_max`.
-    `holder` is what an Ask for the PIN is about; None: what was read of the card.
+    small contactless sales without PIN (小额双免), and the card numbers' first digits that do, up to `small_max`;
+    `never_small` those that do not all the same.
+    `holder` is what an Ask for the PIN is about; None: what was read of the card. `keep` is given the Session of a card
+    in the field that has given its TC and is about to pay: whatever happens then, the certificate is written down.
     """
 
     amount_minor: int
@@ -81,7 +84,9 @@ class Request(NamedTuple):
     enrolled: bool = False
     small_max: int = 100_000
     small_bins: Container[str] = ()
+    never_small: Container[str] = ()
     holder: Any = None
+    keep: Callable[[Any], None] | None = None
 
 
 SALE: Final = 0x00
@@ -98,11 +103,13 @@ class Kernel:
     transaction decides. `entropy(n)` gives n random bytes. `exceptions` holds "PAN-PSN" of cards to be refused.
     `spent(pan)` is what the terminal's log holds of the same card today, minor units. `sm`: speaks SM2/3/4.
     `cda_mode` 1 to 4 as EMV counts them: 1 asks a signature with every cryptogram, 3 only offline.
+    `before_paying` is asked about a card in the field that has given its TC and not yet paid: a key of REASONS refuses
+    it, and it keeps its money; "" lets it pay.
     """
 
     __slots__ = (
-        "atm", "capabilities", "cda_mode", "entropy", "exceptions", "fixed", "offline_capable", "online_capable",
-        "parameters", "ring", "sm", "spent", "ttq", "unattended",
+        "atm", "before_paying", "capabilities", "cda_mode", "entropy", "exceptions", "fixed", "offline_capable",
+        "online_capable", "parameters", "ring", "sm", "spent", "ttq", "unattended",
     )  # fmt: skip
 
     def __init__(
@@ -134,6 +141,7 @@ class Kernel:
         self.spent = spent
         self.cda_mode = cda_mode
         self.ring = KeyRing() if ring is None else ring
+        self.before_paying: Callable[[Session], str] | None = None
         self.fixed: dict[str, bytes] = {
             "9F33": bytes.fromhex(capabilities),
             "9F35": bytes.fromhex(f"{terminal_type:02d}"),

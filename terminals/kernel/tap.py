@@ -30,7 +30,7 @@ TAPS_MAX: Final = 3
 
 _APPROVED_OFFLINE, _DECLINED_OFFLINE = b"Y1", b"Z1"
 _RESULTS: Final = {"none": 0x3F0000, "cdcvm": 0x3F0000, "signature": 0x1E0300, "online_pin": 0x020300}
-_BIN_SIZES: Final = range(10, 4, -1)
+_BIN_SIZES: Final = range(10, 3, -1)
 _BALANCE: Final = 0x01
 _BALANCE_AND_TOTAL: Final = 0x03
 
@@ -135,7 +135,8 @@ def _small(request: Request) -> bool:
 
 
 def _in_table(request: Request, pan: str) -> bool:
-    return any(pan[:size] in request.small_bins for size in _BIN_SIZES)
+    heads = [pan[:size] for size in _BIN_SIZES]
+    return any(head in request.small_bins for head in heads) and not any(head in request.never_small for head in heads)
 
 
 def _contact(session: Session) -> bool:
@@ -173,9 +174,13 @@ def _answered(session: Session, unproven: Session | None) -> Flow[tuple[Outcome,
         raise Ended("ended", "other_card")
     session.balance_minor = _balance(values)
     if session.cid == apdu.AC_TC:
-        session.e_cash = True
         if not session.afl:
             raise Ended("ended", "missing")
+        refused = _unwelcome(session)
+        if refused:
+            del values["9F26"]  # a certificate of nothing: the card has not paid
+            return "declined", refused
+        session.e_cash = True
         yield from read.records(session)
     elif session.afl and "57" not in values and "5A" not in values:
         yield from read.records(session)
@@ -183,6 +188,29 @@ def _answered(session: Session, unproven: Session | None) -> Flow[tuple[Outcome,
     if session.cid == apdu.AC_TC:
         return "approved", ""
     return ("online", "") if session.cid == apdu.AC_ARQC else ("declined", "card_declined")
+
+
+def _unwelcome(session: Session) -> str:
+    """Why a card must not pay, asked while it has not: it pays when its last record is read. "" if it may."""
+    if session.pan and risk.excepted(session):
+        return "exception_file"
+    if _past(session) and not _qualifiers(session) & bits.CTQ_EXPIRED_ONLINE:
+        return "expired"
+    ask = session.kernel.before_paying
+    refused = "" if ask is None else ask(session)
+    if not refused and session.request.keep is not None:
+        session.request.keep(session)
+    return refused
+
+
+def _past(session: Session) -> bool:
+    """Whether the card's last month is over, by its track 2: 5F24 comes with the records."""
+    return bool(session.expiry) and risk.century(session.expiry + "31") < risk.century(session.request.date)
+
+
+def _qualifiers(session: Session) -> int:
+    """9F6C as an integer."""
+    return int.from_bytes(session.values.get("9F6C", b"")[:2].ljust(2, b"\x00"), "big")
 
 
 def _kind(iad: bytes) -> int:
@@ -202,7 +230,7 @@ def _balance(values: dict[str, bytes]) -> int | None:
 def _decided(session: Session, outcome: Outcome, reason: str) -> Flow[tuple[Outcome, str]]:
     """What the terminal makes of the card's decision, with the card already gone."""
     kernel, request = session.kernel, session.request
-    ctq = int.from_bytes(session.values.get("9F6C", b"")[:2].ljust(2, b"\x00"), "big")
+    ctq = _qualifiers(session)
     online = kernel.online_capable and not kernel.ttq & bits.TTQ_OFFLINE_ONLY
     if session.cid not in (apdu.AC_AAC, apdu.AC_TC, apdu.AC_ARQC):
         return "ended", "data"
