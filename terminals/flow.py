@@ -28,6 +28,8 @@ class Ask(NamedTuple):
                      refuse, or None where the PIN pad does not work
       "application"  `about` the tuple of names to choose from; answered with its index, or None for none of them
       "holder_id"    `about` type and number of the certificate the holder must show; answered with a bool
+      "load_card"    `about` the card that pays: at a machine, its holder takes it and puts in the chip card that is
+                     to be loaded; answered with a bool
       "tap_again"    `about` None: the card left too early; answered with a bool, True when a card is there again
     """
 

@@ -4,11 +4,14 @@ from typing import Any
 
 import pytest
 from chip_shop import Shop, no_pin_table
+from house import House
+from msgspec.structs import replace
 
 from switch.clearing.ecash import join_e_cash
 from switch.clearing.schema import CARDS, OFFLINE
 from switch.wire import tlv
 from switch.wire.private_network import read_60
+from switch.wire.profile import load_profile
 from terminals.device import chip, load, pos
 from terminals.device.chipbook import Holding, cards_rows, offline_rows
 from terminals.device.dialogue import Outcome
@@ -384,6 +387,36 @@ def test_the_stripe_of_a_chip_card_is_taken_only_as_a_marked_fallback() -> None:
     request = shop.said[-1].fields
     assert (request[22], request[60][11:13], 55 in request) == ("021", "62", False)
     assert shop.memory.reader.failures == 0
+
+
+@pytest.mark.parametrize(("marks", "entry"), [(("80",), "801"), (("02", "80"), "021"), ((), "")])
+def test_a_fallback_is_marked_as_the_profile_says(marks: tuple[str, ...], entry: str) -> None:
+    profile = load_profile("unionpay-pos")
+    profile = replace(profile, chips=replace(profile.chips, fallback=marks))
+    shop = Shop("composite", 1, house=House(pos=profile))
+    shop.memory.reader.failures = 3
+    taken = shop.run(pos.sale(shop.memory, shop.line, shop.card, 1000))
+    if not marks:
+        assert (taken.state, taken.reason, shop.said) == ("unsent", "no_fallback", [])
+        return
+    assert (taken.response_code, taken.item.entry_mode) == ("00", entry)
+    assert (shop.said[-1].fields[22], shop.said[-1].fields[60][11:13]) == (entry, "62")
+
+
+def test_an_unanswered_request_is_reversed_with_its_count() -> None:
+    shop = Shop("debit", 1)
+    shop.sign_in()
+    shop.host = lambda body: (shop.house.ask(body), None)[1]
+    assert tap(shop).state == "unknown"
+    shop.host = shop.house.ask
+    assert not shop.run(pos.ready(shop.memory, shop.line))
+    told = tags(shop.said[-1].fields[55])
+    assert (shop.said[-1].mti, shop.said[-1].fields[39], set(told)) == ("0400", "98", {"9F1E", "9F36"})
+    assert told["9F36"] == bytes.fromhex("0001")
+    shop.house.pass_time(5)
+    network = next(message for message in shop.house.said("cups") if message.mti == "0420")
+    assert tags(network.fields[55])["9F36"] == bytes.fromhex("0001")
+    assert sum(row["posted_minor"] for row in shop.house.ledger_rows()) == 0
 
 
 def test_a_hundred_composite_swipes_are_refused() -> None:

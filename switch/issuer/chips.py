@@ -30,6 +30,9 @@ from switch.wire.redact import mask_pan
 STOLEN: Final = "43"
 """The answer with which a stolen card is told to block its application."""
 
+CONTACTLESS: Final = frozenset(("07", "98"))
+"""First two digits of DE22 of a chip read in the field."""
+
 _SCRIPTED: Final = {True: "scripts done", False: "no script done", None: ""}
 _KEEP_DAYS: Final = 31
 
@@ -238,12 +241,14 @@ class Chips:
             reading.note("replay")
             return "94", ""
         chip.used.add(data.atc)
-        amount = request.amount_minor if data.e_cash else 0
+        # A card torn from the field after it paid may have left no 9F74: an offline tap is electronic cash always.
+        e_cash = data.e_cash or request.entry_mode[:2] in CONTACTLESS
+        amount = request.amount_minor if e_cash else 0
         beyond = amount > chip.shadow_minor
         reading.note("offline", amount_minor=amount, detail="beyond the shadow account" if beyond else "")
         seen = None if reading.told_minor < 0 else Seen(data.atc, reading.told_minor)
         self._move(reading, data.atc, amount, seen)
-        return "", "e_cash" if data.e_cash else ""
+        return "", "e_cash" if e_cash else ""
 
     def _move(self, reading: Reading, atc: int, spent_minor: int, seen: Seen | None) -> None:
         for load, found in reading.chip.moved(atc, spent_minor, seen):

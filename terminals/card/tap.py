@@ -42,7 +42,7 @@ def gpo(icc: "Icc", app: "ImageApplication", values: dict[str, bytes]) -> bytes:
     spent = amount(values["9F02"])
     if spent is None:
         return WRONG_DATA
-    decision = _decide(icc, values, purse, before, spent)
+    decision = decide(icc, values, purse, before, spent)
     if decision.result == qpboc.USE_OTHER_INTERFACE:
         return WRONG_ORDER
     kind = _KIND[decision.result] if not icc.blocked else genac.AAC
@@ -61,7 +61,8 @@ def gpo(icc: "Icc", app: "ImageApplication", values: dict[str, bytes]) -> bytes:
     return _told(icc, app, path, iad, ac, ctq, after)
 
 
-def _decide(icc: "Icc", values: dict[str, bytes], purse: int, before: int, spent: int) -> qpboc.Decision:
+def decide(icc: "Icc", values: dict[str, bytes], purse: int, before: int, spent: int) -> qpboc.Decision:
+    """The decision on a payment of `spent` out of a purse (0: none of the card's currencies) that holds `before`."""
     state = icc.state
     single, threshold = _LIMITS[purse or 1]
     cvm_limit = icc.number("9F6B")

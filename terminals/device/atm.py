@@ -156,18 +156,19 @@ def withdraw(memory: AtmMemory, line: Line, card: Card, amount_minor: int, *, en
     many were taken), "card" (answered False by one who leaves it).
     """
     memory.wake()
-    amount = yield from _payable(memory, amount_minor)
+    amount = yield from payable(memory, amount_minor)
     if not amount:
         return Outcome(WITHDRAWAL, "unsent", reason="no cash")
     memory.card_in = mask_pan(card.pan)
     outcome = yield from transact(memory, line, WITHDRAWAL, card, amount, entry=entry)
     if outcome.approved and outcome.item is not None:
-        outcome = yield from _pay(memory, line, outcome, outcome.item)
-    yield from _card_out(memory, card, outcome)
+        outcome = yield from pay_out(memory, line, outcome, outcome.item)
+    yield from card_out(memory, card, outcome)
     return outcome
 
 
-def _payable(memory: AtmMemory, amount_minor: int) -> Flow[int]:
+def payable(memory: AtmMemory, amount_minor: int) -> Flow[int]:
+    """The amount that is asked for: this one, or what the customer agrees to instead; 0 for none. Asks "less"."""
     if memory.vault.plan(amount_minor) is not None:
         return amount_minor
     offer = memory.vault.nearest(amount_minor)
@@ -180,7 +181,8 @@ def _payable(memory: AtmMemory, amount_minor: int) -> Flow[int]:
     return offer if agreed else 0
 
 
-def _pay(memory: AtmMemory, line: Line, outcome: Outcome, item: Item) -> Flow[Outcome]:
+def pay_out(memory: AtmMemory, line: Line, outcome: Outcome, item: Item) -> Flow[Outcome]:
+    """Pay out an approved withdrawal; the outcome with what became of it. Asks "cash"."""
     vault, key = memory.vault, key_of(item)
     planned = vault.plan(item.amount_minor)
     if planned is None:  # code 10 approved another amount, and there are no notes for it
@@ -246,7 +248,7 @@ def deposit(
         outcome = yield from _confirm(memory, line, outcome, item)
     else:
         vault.give_back()
-    yield from _card_out(memory, card, outcome)
+    yield from card_out(memory, card, outcome)
     return outcome
 
 
@@ -291,11 +293,11 @@ def _plain(
     memory.wake()
     memory.card_in = mask_pan(card.pan)
     outcome = yield from transact(memory, line, kind, card, amount_minor, entry=entry, detail=detail)
-    yield from _card_out(memory, card, outcome)
+    yield from card_out(memory, card, outcome)
     return outcome
 
 
-def _card_out(memory: AtmMemory, card: Card, outcome: Outcome) -> Flow[None]:
+def card_out(memory: AtmMemory, card: Card, outcome: Outcome) -> Flow[None]:
     """Give the card back, or keep it where the host says so or nobody takes it."""
     code = RESPONSE_CODES.get(outcome.response_code)
     if outcome.state == "declined" and code is not None and code.action == CAPTURE:

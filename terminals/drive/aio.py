@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar, cast
 
 from switch.wire.errors import FrameError
-from switch.wire.framing import Deframer
+from switch.wire.framing import Deframer, PosHeader
 from terminals.device.dialogue import Line
 from terminals.drive.pump import Reader, beside_host, pump_awaiting, with_card
 from terminals.drive.replies import Waited, fits, waited_for
@@ -38,9 +38,12 @@ Observer: TypeAlias = Callable[[bytes, float, bytes | None], None]
 
 
 class Connection(asyncio.Protocol):
-    """One connection to the host, with at most one request under way."""
+    """One connection to the host, with at most one request under way.
 
-    __slots__ = ("_deframer", "_line", "_loop", "_reply", "_transport", "_waited", "stale")
+    `requirement` is what the header of the last answer asks the terminal to do (its sixth digit), "0" for nothing.
+    """
+
+    __slots__ = ("_deframer", "_line", "_loop", "_reply", "_transport", "_waited", "requirement", "stale")
 
     def __init__(self, line: Line, loop: asyncio.AbstractEventLoop) -> None:
         self._line = line
@@ -49,6 +52,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reply: asyncio.Future[bytes] | None = None
         self._waited: Waited = ("", None)
+        self.requirement = "0"
         self.stale = 0
 
     @property
@@ -69,6 +73,8 @@ class Connection(asyncio.Protocol):
             if reply is None or reply.done() or not fits(self._line, frame.body, self._waited):
                 self.stale += 1
             else:
+                if frame.header:
+                    self.requirement = PosHeader.parse(frame.header).processing
                 reply.set_result(frame.body)
         if self._deframer.error is not None:
             self.close()
@@ -138,6 +144,11 @@ class Session:
     @property
     def stale(self) -> int:
         return self._stale + (self._connection.stale if self._connection is not None else 0)
+
+    @property
+    def requirement(self) -> str:
+        """What the host asks the terminal to do (`download.DOWNLOADS`), "0" for nothing. Of a kept connection only."""
+        return self._connection.requirement if self._connection is not None else "0"
 
     async def run(self, flow: Flow[T], holder: Holder, reader: Reader | None = None) -> T:
         """Run a dialogue to its end and give its result. PowerOff, and what else the flow does not deal with, come out.
