@@ -3,7 +3,7 @@
 import json
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -13,6 +13,7 @@ from loadtest.bench.codec import bench_codec
 from loadtest.bench.process import BenchFailed
 from loadtest.bench.show import switch_tables
 from loadtest.bench.switch import PARTS, bench_switch
+from loadtest.cards import MILLION, bench_cards
 
 bench = typer.Typer(help="Measure the hot rooms beside what they are compared with.", no_args_is_help=True)
 
@@ -83,6 +84,55 @@ def _written(figures: dict[str, Any], json_to: str) -> bool:
             return True
         Path(json_to).write_text(text + "\n", encoding="utf-8")
     return False
+
+
+@bench.command("cards")
+def cards(
+    json_to: Annotated[str, typer.Option("--json", metavar="FILE|-", help="Write the figures as JSON.")] = "",
+    rounds: Annotated[int, typer.Option(min=1, help="Times taken per figure.")] = 15,
+    loops: Annotated[int, typer.Option(min=5, help="Transactions per time.")] = 200,
+    states: Annotated[int, typer.Option(min=1, help="Cards whose memory is weighed.")] = MILLION,
+    gmssl: Annotated[bool, typer.Option(help="Measure SM2 with gmssl alone too.")] = True,
+) -> None:
+    """Card and kernel on one core, no network: transactions a second, and what a million cards' states take.
+
+    Exit codes: 0 every goal is reached, 1 one is missed.
+    """
+    figures = bench_cards(rounds, loops, states, with_gmssl=gmssl)
+    if json_to:
+        text = json.dumps(figures, indent=2)
+        if json_to != "-":
+            Path(json_to).write_text(text + "\n", encoding="utf-8")
+    if json_to == "-":
+        typer.echo(text)
+    else:
+        Console().print(_cards_table(figures))
+    if any(figures["per_second"][scene] < goal for scene, goal in figures["goals"].items()):
+        raise typer.Exit(1)
+
+
+_SCENES: Final = {
+    "contact_online": "contact, online, no offline data authentication",
+    "tap_online": "tap, online",
+    "tap_fdda_rsa": "tap, fDDA with RSA ({rsa}), card seen before",
+    "tap_fdda_rsa_new": "tap, fDDA with RSA ({rsa}), new card",
+    "tap_fdda_sm2": "tap, fDDA with SM2 ({sm2}), card seen before",
+    "tap_fdda_sm2_new": "tap, fDDA with SM2 ({sm2}), new card",
+}
+
+
+def _cards_table(figures: dict[str, Any]) -> Table:
+    table = Table(title=f"Card and kernel, one core (Python {figures['python']})")
+    for column in ("transaction", "a second", "goal"):
+        table.add_column(column, justify="left" if column == "transaction" else "right")
+    for scene, text in _SCENES.items():
+        goal = figures["goals"].get(scene)
+        table.add_row(text.format(**figures), f"{figures['per_second'][scene]:,}", f"{goal:,}" if goal else "")
+    for scene, rate in figures["gmssl_per_second"].items():
+        table.add_row(_SCENES[scene].format(sm2="gmssl alone"), f"{rate:,}", "")
+    table.add_section()
+    table.add_row(f"{figures['states']:,} card states", f"{figures['states_mib']:g} MiB", "")
+    return table
 
 
 def _table(figures: dict[str, Any]) -> Table:

@@ -12,6 +12,7 @@ from rich.live import Live
 
 from scenarios.demo import DayResult, DemoFailed, play
 from scenarios.report import write_report
+from switch.app import ecash
 from switch.app.clearing import show
 from terminals.screen import Screen, answers, headline
 
@@ -45,6 +46,7 @@ def summary(result: DayResult, console: Console) -> None:
     console.print(grid)
     console.print(answers(data["by_transaction"], data["by_response"]))
     show(result.books, console)
+    ecash.show(result.e_cash, console)
 
 
 def demo(

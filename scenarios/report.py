@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from switch.app.fees import CARDS
 from switch.wire.codes import RESPONSE_CODES
 from switch.wire.transactions import APPROVED, BY_NAME
 from terminals.slips import CUT_HERE
@@ -145,6 +146,7 @@ def write_report(result: "DayResult", path: Path) -> Path:
             {code: n for code, n in data["by_response"].items() if code not in APPROVED},
             {**codes, "silence": "-- no answer 无应答"},
         ),
+        cards=CARDS,
         faults=FAULTS,
         planted=PLANTED,
         slips=_slips(result),

@@ -6,7 +6,8 @@ made from the record when first asked for and kept among a bounded number of oth
 share a few thousand contexts. Nothing here holds, shows, writes or pickles a clear key.
 
 A key serves one purpose. Key-encrypting keys `tmk` and `zmk`; PIN keys `pik` and `zpk`; MAC keys `mak` and `zak`;
-track keys `tdk`; `store` seals data, `hash` makes keyed hashes, `pvk` PIN references. One thread uses one Hsm.
+track keys `tdk`; issuer master keys of chip cards `imk`; `store` seals data, `hash` makes keyed hashes, `pvk` PIN
+references. One thread uses one Hsm.
 """
 
 import hmac
@@ -22,8 +23,9 @@ from typing import Any, NamedTuple, NoReturn, Self
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from switch.crypto import pinblock
+from switch.crypto import pinblock, script
 from switch.crypto.block import Transform, adjust_parity, ecb_decryptor, ecb_encryptor, kcv, suite_of
+from switch.crypto.cryptogram import IssuerKey, SessionKey
 from switch.crypto.errors import CryptoError, KcvMismatch, KeyBlockError, KeyNotFound, MacMismatch
 from switch.crypto.mac import ALGORITHMS, message_mac
 from switch.crypto.track import open_track
@@ -31,7 +33,7 @@ from switch.crypto.track import open_track
 NONCE = 12
 # Which keys may travel under which: a terminal's under its TMK, the network's under the ZMK.
 CARRIES = {"tmk": frozenset({"tmk", "pik", "mak", "tdk"}), "zmk": frozenset({"zmk", "zpk", "zak"})}
-USAGES = frozenset({*CARRIES["tmk"], *CARRIES["zmk"], "store", "hash", "pvk"})
+USAGES = frozenset({*CARRIES["tmk"], *CARRIES["zmk"], "store", "hash", "pvk", "imk"})
 _PIN_KEYS = frozenset({"pik", "zpk"})
 _MAC_KEYS = frozenset({"mak", "zak"})
 
@@ -83,6 +85,7 @@ _PURPOSES: dict[str, tuple[frozenset[str], Callable[[str, bytes], Any]]] = {
     "seal": (frozenset({"store"}), lambda suite, key: AESGCM(key)),
     "hash": (frozenset({"hash"}), lambda suite, key: _keyed_digest(key)),
     "refer to PINs": (frozenset({"pvk"}), lambda suite, key: _keyed_digest(key)),
+    "derive": (frozenset({"imk"}), IssuerKey),
     **{name: (_MAC_KEYS, partial(message_mac, name)) for name in ALGORITHMS},
 }
 
@@ -175,6 +178,8 @@ class Hsm:
             raise CryptoError("a key label has 1 to 64 printable characters")
         if usage == "store" and suite != "aes":
             raise CryptoError("a store key is an aes key")
+        if usage == "imk":
+            IssuerKey(suite, key)  # refuses what no card key can be derived from
         there = self._records.get(label)
         if there is not None and there.usage != usage:
             raise CryptoError(f"key {label!r} is a {there.usage}; forget it before it becomes a {usage}")
@@ -247,14 +252,16 @@ class Hsm:
     ) -> Self:
         """An Hsm with the records of a saved file; KeyBlockError with the line for another LMK or a damaged file."""
         hsm = cls(lmk, entropy, contexts_max)
-        with open(path, encoding="utf-8") as file:
+        with open(path, "rb") as file:
             for number, line in enumerate(file, 1):
                 try:
-                    row = json.loads(line)
+                    row = json.loads(line.decode("utf-8"))
                     wrapped, check = bytes.fromhex(row["wrapped"]), bytes.fromhex(row["kcv"])
                     hsm.restore((row["label"], row["usage"], row["suite"], wrapped, check))
                 except KeyBlockError as error:
                     raise KeyBlockError(f"line {number} of the key file: {error}") from None
+                except UnicodeDecodeError:
+                    raise KeyBlockError(f"line {number} is no text: not a key file") from None
                 except (ValueError, KeyError, TypeError):
                     raise KeyBlockError(f"line {number} of the key file is not a key record") from None
         return hsm
@@ -364,6 +371,21 @@ class Hsm:
         """Whether the PIN in `block`, under PIN key `label`, is the one `reference` was made of under the key `pvk`."""
         pin, _ = self._open_pin(label, fmt, pan, block)
         return hmac.compare_digest(self.pin_reference(pvk, pan, pin), reference)
+
+    def refer_to_pin(self, label: str, fmt: str, pan: str, block: bytes, pvk: str = "pvk") -> bytes:
+        """The reference of the PIN in `block`, under PIN key `label`, for an issuer to keep: the PIN stays inside."""
+        pin, _ = self._open_pin(label, fmt, pan, block)
+        return self.pin_reference(pvk, pan, pin)
+
+    def issuer_key(self, label: str) -> IssuerKey:
+        """An imk ready to derive cards' keys, none of which comes out of it; the same object while it is at hand."""
+        key: IssuerKey = self._context(label, "derive")
+        return key
+
+    def pin_for_card(self, label: str, fmt: str, pan: str, block: bytes, session: SessionKey, key_part: bytes) -> bytes:
+        """The PIN in `block`, under PIN key `label`, enciphered for a chip's PIN change: 16 bytes; see `script`."""
+        pin, _ = self._open_pin(label, fmt, pan, block)
+        return script.enciphered(session, script.pin_block(key_part, pin))
 
     def decrypt_track(self, label: str, track: str) -> str:
         """The clear track of DE35 or DE36 under a tdk; TrackFormatError."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from switch.machine import Link
 from switch.wire.framing import Frame
-from switch.wire.transactions import APPROVED, BATCH_ITEMS_MAX, BY_NAME
+from switch.wire.transactions import APPROVED, BATCH_ITEMS_MAX, BY_NAME, Transaction
 
 STAN_MAX: Final = 999_999
 
@@ -19,15 +19,17 @@ class Exchange:
     The PAN stands here only sealed under the HSM's storage key, truncated and as a keyed hash. `link`, `frame` and
     `request` (the terminal's fields) are kept only while an answer is owed. `reversal` is "", "queued", "acked",
     "refused" (the other side would not take it) or "closed" (its day was over: nothing was sent, the terminal was told
-    25); the last two are settled by hand. `refunded` and `added` are what later transactions gave back of it, or added
+    25); the last two are settled by hand. `atc` is the chip's count (9F36, hexadecimal), `read` four digits of DE60 on
+    the network: read capability, condition, no-PIN flag, application ("" where no chip was read); `icc` what of DE55
+    must be told again. `refunded` and `added` are what later transactions gave back of it, or added
     to it (a tip, an adjustment, more on hold).
     """
 
     __slots__ = (
-        "acquirer", "added", "amount", "auth_code", "batch", "confirmed", "counterpart", "currency", "deadline",
-        "entry_mode", "forwarder", "frame", "kind", "link", "mcc", "mid", "net_stan", "net_time", "on_us", "original",
-        "pan_hash", "pan_masked", "pan_sealed", "psn", "receiver", "refunded", "request", "response_code", "reversal",
-        "row", "rrn", "settlement_date", "stan", "state", "tid", "undone",
+        "acquirer", "added", "amount", "atc", "auth_code", "batch", "card", "confirmed", "counterpart", "currency",
+        "deadline", "entry_mode", "forwarder", "frame", "icc", "kind", "link", "mcc", "mid", "net_stan", "net_time",
+        "on_us", "original", "pan_hash", "pan_masked", "pan_sealed", "psn", "read", "receiver", "refunded", "request",
+        "response_code", "reversal", "row", "rrn", "settlement_date", "stan", "state", "tid", "undone",
     )  # fmt: skip
 
     def __init__(self, kind: str, mid: str, tid: str, batch: str, stan: str) -> None:
@@ -55,7 +57,11 @@ class Exchange:
         self.pan_sealed = b""
         self.pan_masked = ""
         self.pan_hash = ""
+        self.card = ""
         self.psn = ""
+        self.atc = ""
+        self.read = ""
+        self.icc = b""
         self.state = "sent"
         self.reversal = ""
         self.undone = False
@@ -92,20 +98,13 @@ class Exchange:
 
 
 class Terminal:
-    """A terminal as the host knows it. `status` is "active" or "closed"; `batch` is the open one."""
+    """A terminal as the host knows it. `status` is "active" or "closed"; `batch` is the open one; `downloads` the
+    version of each list it has fetched."""
 
     __slots__ = (
-        "_batch",
-        "batch_text",
-        "mcc",
-        "merchant_name",
-        "mid",
-        "signed_in",
-        "status",
-        "suite",
-        "tid",
+        "_batch", "batch_text", "downloads", "mcc", "merchant_name", "mid", "signed_in", "status", "suite", "tid",
         "uploaded",
-    )
+    )  # fmt: skip
 
     def __init__(self, tid: str, mid: str, mcc: str, merchant_name: str, suite: str, status: str = "active") -> None:
         self.tid = tid
@@ -117,6 +116,7 @@ class Terminal:
         self.batch = 1
         self.signed_in = False
         self.uploaded: dict[str, int] = {}
+        self.downloads: dict[str, str] = {}
 
     @property
     def batch(self) -> int:
@@ -143,6 +143,8 @@ class Books:
         self.by_rrn: dict[str, Exchange] = {}
         self.by_auth: dict[tuple[str, str], Exchange] = {}
         self.batches: dict[tuple[str, str], list[Exchange]] = {}
+        self.by_chip: dict[tuple[str, str, str], Exchange] = {}
+        self.load_sign = 0
         self.unknown_reversals: dict[tuple[str, str, str], None] = {}
         self.rrn_last = 0
         self.row_last = 0
@@ -182,11 +184,27 @@ class Books:
         if not exchange.approved:
             return
         row = exchange.row
-        if row.sign:
+        if row.sign or row.chip == "load":
             self.batches.setdefault((exchange.tid, exchange.batch), []).append(exchange)
         if row.effect == "hold":
             self.by_auth[exchange.auth_code, exchange.pan_hash] = exchange
         self._touch(exchange, 1)
+
+    def sign(self, row: Transaction) -> int:
+        """What a kind does to a batch: its own sign, or what the profile says of loads (`load_sign`)."""
+        if row.chip != "load":
+            return row.sign
+        return -self.load_sign if row.undoes else self.load_sign
+
+    def spend(self, exchange: Exchange) -> bool:
+        """Take a chip's offline sale by its card, card number and count; False where one was taken before, or is being
+        asked about. One that was refused has used nothing up."""
+        key = (exchange.pan_hash, exchange.psn, exchange.atc)
+        earlier = self.by_chip.get(key)
+        if earlier is not None and (earlier.approved or not earlier.response_code):
+            return False
+        self.by_chip[key] = exchange
+        return True
 
     def unsettle(self, exchange: Exchange) -> None:
         """Take back what `settle_answer` did, when the exchange itself is reversed."""
@@ -217,9 +235,10 @@ class Books:
         """(debit minor, debit count, credit minor, credit count) of a batch: what counts, by the rows' sign."""
         debit = debits = credit = credits_ = 0
         for exchange in self.batches.get((tid, batch), ()):
-            if not exchange.counts:
+            sign = self.sign(exchange.row)
+            if not (exchange.counts and sign):
                 continue
-            if exchange.row.sign > 0:
+            if sign > 0:
                 debit, debits = debit + exchange.amount, debits + 1
             else:
                 credit, credits_ = credit + exchange.amount, credits_ + 1

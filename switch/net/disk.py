@@ -41,7 +41,8 @@ class Disk:
     `pending` are the rows taken and not yet durable. `gaps` counts rows whose number does not follow the one before: it
     must stay 0.
 
-    `path` is the database file; its lock file stands beside it. `tables` are created where they are absent.
+    `path` is the database file; its lock file stands beside it. `tables` are created where they are absent, and given
+    the columns that a file of an earlier release lacks.
     """
 
     def __init__(self, path: Path, tables: Sequence[Table]) -> None:
@@ -63,6 +64,10 @@ class Disk:
         self._connection = apsw.Connection(str(path))
         for statement in (*PRAGMAS, *(table.create() for table in tables)):
             self._connection.execute(statement)
+        for table in tables:
+            present = [column[1] for column in self._connection.execute(f"PRAGMA table_info({table.name})")]
+            for statement in table.additions(present):
+                self._connection.execute(statement)
         self.durable = self._last = max((self._highest(table.name) for table in tables), default=0)
 
     def _highest(self, name: str) -> int:
@@ -108,9 +113,9 @@ class Disk:
         self._checkpoint_rows = self.rows + CHECKPOINT_ROWS
         self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
-    def history(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        """All rows of all tables as (table, row), in the order of their numbers."""
-        names = [table.name for table in self._tables]
+    def history(self, *only: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """All rows of all tables, or of those named, as (table, row), in the order of their numbers."""
+        names = [table.name for table in self._tables if not only or table.name in only]
         cursors = {name: self._connection.execute(f"SELECT * FROM {name} ORDER BY number") for name in names}
         heads = {name: next(cursor, None) for name, cursor in cursors.items()}
         while True:
