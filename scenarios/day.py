@@ -30,6 +30,7 @@ from terminals.device.backoffice import OfficeMemory
 from terminals.device.cashbook import export_cash
 from terminals.device.chipbook import export_chips
 from terminals.device.dialogue import Line
+from terminals.device.download import everything
 from terminals.device.memory import Memory, Totals, export
 from terminals.device.transitbook import export_held
 from terminals.drive.aio import Session
@@ -39,7 +40,7 @@ from terminals.hands import Hands
 from terminals.own import own_terminals, read_transport_keys
 from terminals.readers import Readers
 from terminals.slips import SlipBook
-from terminals.trade import CHIP_MIX, Habits, Trade
+from terminals.trade import CHIP_MIX, Habits, Site, Trade
 
 T = TypeVar("T")
 
@@ -70,6 +71,10 @@ class Plan(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     planted_chips: dict[str, int] = {}
     rest_s: float = 90.0
 
+
+FRESH: Final = 20
+"""One terminal in so many comes out of the box, and downloads what it is to know of chips."""
+_DOWNLOAD_TRIES: Final = 3
 
 MACHINES_WITHOUT: Final = 3
 """One machine in so many reads no chips yet."""
@@ -147,6 +152,8 @@ class Day:
         )  # fmt: skip
         self.plants = Plants(self.trade, self.hands, people.portfolio, self._draw)
         self._offices: list[Memory] = []
+        self._fresh: list[Site] = []
+        self.downloads = 0
         keys = read_transport_keys(directory / "transport-keys.csv")
         for terminal in own_terminals(directory / "terminals.csv", keys, profile.suites):
             self._install(terminal)
@@ -159,6 +166,7 @@ class Day:
 
     def _install(self, terminal: Terminal) -> None:
         memory = memory_of(terminal)
+        fresh = False
         if isinstance(memory, OfficeMemory):
             self._offices.append(memory)
             return
@@ -166,10 +174,13 @@ class Day:
         if trade is self.trade and self._draw.random() < self.plan.miscount_share:
             memory = Miscounting(memory.tid, memory.mid, memory.mcc, memory.merchant_name, memory.pinpad)
         if trade is self.trade:
-            self._readers.fit(terminal, memory)
+            fresh = len(self.trade.sites) % FRESH == 0
+            self._readers.fit(terminal, memory, fresh)
         elif len(self.machines.sites) % MACHINES_WITHOUT:
             memory.reader = self._readers.of_machine(terminal)
         trade.install(memory, Session(trade.line, "127.0.0.1", self.plan.port, observe=trade.figures.observe))
+        if fresh and memory.reader is not None:
+            self._fresh.append(trade.sites[-1])
 
     async def run(self) -> int:
         """Sign in, trade, settle before and after the cut-over, come to rest, write the books."""
@@ -178,6 +189,7 @@ class Day:
         started = trade.figures.started = loop.time()
         teller = loop.create_task(self._progress())
         await self._both(lambda one: one.each(one.sites, pos.sign_in))
+        await self._download()
         self.phase = "trading"
         settler = loop.create_task(self._settle_some(started))
         end = started + plan.seconds
@@ -202,6 +214,14 @@ class Day:
         for one in self._trades:
             one.close()
         return 0 if at_rest and not trade.figures.faults else 1
+
+    async def _download(self) -> None:
+        """Terminals out of the box fetch keys, applications, limits and lists: without them they read no chip."""
+        wanting = list(self._fresh)
+        for _ in range(_DOWNLOAD_TRIES):
+            outcomes = await self.trade.each(wanting, everything)
+            wanting = [site for site, done in zip(wanting, outcomes, strict=True) if done is None or not done.approved]
+        self.downloads = len(self._fresh) - len(wanting)
 
     @property
     def _trades(self) -> tuple[Trade, ...]:
@@ -228,6 +248,7 @@ class Day:
         result["chips"] = {
             **chip_counts(memories, self.people.find),
             "cards": self.hands.used,
+            "downloads": self.downloads,
             **self.plants.told(),
             "buses": {} if self.buses is None else self.buses.told(),
         }

@@ -439,7 +439,7 @@ class Crowd:
     def __init__(self, house: House, draw: random.Random) -> None:
         self.house, self.draw = house, draw
 
-    async def run(self, flow: Any, holder: Any) -> Any:
+    async def run(self, flow: Any, holder: Any, reader: Any = None) -> Any:
         answer: Any = None
         error: FlowError | None = None
         try:
