@@ -11,7 +11,9 @@ LEAST: Final = 10
 """Bytes below which hex in a line is somebody's number, not a message."""
 MESSAGE_MAX: Final = 16_384
 
-_DUMP: Final = re.compile(r"^\s*(?:0x)?[0-9a-fA-F]{4,8}[:\s]\s*((?:[0-9a-fA-F]{2}[ -]{1,2}){1,16}|(?:[0-9a-fA-F]{4} ){1,8})")
+_DUMP: Final = re.compile(
+    r"^\s*(?:0x)?[0-9a-fA-F]{4,8}[:\s]\s*((?:[0-9a-fA-F]{2}[ -]{1,2}){1,16}|(?:[0-9a-fA-F]{4} ){1,8})"
+)
 _RUN: Final = re.compile(r"(?:[0-9a-fA-F]{2}[ :]?){10,}")
 _TIME: Final = re.compile(r"(?<!\d)(\d{1,2}):(\d{2}):(\d{2})(?:[.,](\d{1,6}))?")
 _UP: Final = re.compile(r"(?i)\b(send|sent|snd|tx|out|request|req|up)\b|>>|->|发送|请求|上送")
