@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtest.bench.codec import bench_codec
+from loadtest.bench.loadgen import GOALS, bench_loadgen
 from loadtest.bench.process import BenchFailed
 from loadtest.bench.show import switch_tables
 from loadtest.bench.switch import PARTS, bench_switch
@@ -37,6 +38,44 @@ def codec(
     figures = bench_codec(rounds)
     if not _written(figures, json_to):
         Console().print(_table(figures))
+
+
+@bench.command("loadgen")
+def loadgen(
+    json_to: Annotated[str, typer.Option("--json", metavar="FILE|-", help="Write the figures as JSON.")] = "",
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds that alternate between the generators.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.5, help="How long each runs in a round.")] = 3.0,
+) -> None:
+    """Load generators on one core: full mode, lean mode, Locust, each beside a bare echo client of its kind.
+
+    Exit codes: 0 every goal is reached, 1 one is missed, or nothing could be measured.
+    """
+    told = Console(stderr=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix="shoudan-bench-") as place:
+            figures = bench_loadgen(Path(place), rounds, seconds, told=lambda text: told.print(text, style="dim"))
+    except (BenchFailed, OSError) as error:
+        told.print(f"bench loadgen: {error}")
+        raise typer.Exit(1) from None
+    if not _written(figures, json_to):
+        table = Table(title="Load generators, one core")
+        for column in ("generator", "CPU us", "a second and core", "goal"):
+            table.add_column(column, justify="left" if column == "generator" else "right")
+        for name, rate in figures["per_s_and_core"].items():
+            goal = f"{GOALS[name]:,}" if name in GOALS else ""
+            table.add_row(_GENERATORS[name], f"{figures['cpu_us'][name]:g}", f"{rate:,}", goal)
+        Console().print(table)
+    if any(figures["per_s_and_core"][name] < goal for name, goal in GOALS.items()):
+        raise typer.Exit(1)
+
+
+_GENERATORS: Final = {
+    "full": "full mode: card and kernel in every tap",
+    "lean": "lean mode: taps prepared before the run",
+    "echo": "bare echo client on uvloop",
+    "locust": "Locust: TapUser",
+    "locust_echo": "bare echo client on greenlets",
+}
 
 
 @bench.command("switch")

@@ -78,7 +78,9 @@ def house(directory: Path, terminals: int, seed: int, atms: int = 0) -> Iterator
     try:
         for name in ("centre", "core", "switch"):
             _start(running, name)
-        _wait_until(running, lambda: all(line["ready"] for line in running.ask("switch", "status")["counterparts"].values()))
+        _wait_until(
+            running, lambda: all(line["ready"] for line in running.ask("switch", "status")["counterparts"].values())
+        )
         yield running
     finally:
         for process in running.processes.values():

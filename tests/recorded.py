@@ -1,8 +1,8 @@
 """A house behind a socket, and what terminals do there: the ground of the tests of recording and replay."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
+import contextlib
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from chip_shop import Shop
@@ -90,13 +90,14 @@ def at(house: House, act: Callable[[int], Awaitable[Any]], answers: Answers = la
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         deframer = Deframer(house.line.framing)
-        while data := await reader.read(65_536):
-            for frame in deframer.feed(data):
-                reply = house.ask(frame.body)
-                message = None if reply is None else answers(codec.decode(reply))
-                if message is not None:
-                    body = message.raw or codec.encode(message.mti, message.fields)
-                    writer.write(house.line.framing.wrap(body, house.line.header, house.line.tpdu))
+        with contextlib.suppress(asyncio.CancelledError):
+            while data := await reader.read(65_536):
+                for frame in deframer.feed(data):
+                    reply = house.ask(frame.body)
+                    message = None if reply is None else answers(codec.decode(reply))
+                    if message is not None:
+                        body = message.raw or codec.encode(message.mti, message.fields)
+                        writer.write(house.line.framing.wrap(body, house.line.header, house.line.tpdu))
         writer.close()
 
     async def run() -> Any:
@@ -107,7 +108,3 @@ def at(house: House, act: Callable[[int], Awaitable[Any]], answers: Answers = la
             server.close()
 
     return asyncio.run(run())
-
-
-def lines(path: Path) -> Iterator[str]:
-    yield from path.read_text(encoding="utf-8").splitlines()

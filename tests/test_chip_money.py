@@ -153,17 +153,21 @@ def test_a_torn_ride_keeps_a_sequence_number_that_came_with_a_record():
     field = Field(card, STEPS - 1, heard=True)
     field.back = False
 
-    def without_5f34(effect):
+    def moved(effect):
+        """5F34 not with the cryptogram, but in the first record."""
         answer = field(effect)
-        at = answer.find(b"\x5f\x34\x01") if isinstance(answer, bytes) and answer[:1] == b"\x77" else -1
-        if at < 0:
+        if not isinstance(answer, bytes) or answer[:1] not in (b"\x77", b"\x70"):
             return answer
-        inner = dict(tlv.read(dict(tlv.read(answer[:-2]))["77"]))
-        number.append(inner.pop("5F34").hex())
-        return tlv.write({"77": tlv.write(inner)}) + answer[-2:]
+        ((outer, inside),) = tlv.read(answer[:-2])
+        inner = dict(tlv.read(inside))
+        if outer == "77":
+            number.append(inner.pop("5F34").hex())
+        else:
+            inner["5F34"] = bytes.fromhex(number[0])
+        return tlv.write({outer: tlv.write(inner)}) + answer[-2:]
 
     number = []
-    assert ride(memory, kernel, without_5f34).reason == "torn"
+    assert ride(memory, kernel, moved).reason == "torn"
     assert len(number) == 1
     assert [doubt.psn for doubt in memory.doubts] == number
     assert ride(memory, kernel, Field(card), NOON + timedelta(seconds=20)).open

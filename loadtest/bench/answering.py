@@ -51,8 +51,8 @@ class Book:
             fields[62] = self._keys(tid)
         elif mti == "0500":
             fields[48] = asked[48][:30] + "1" + asked[48][31:]
-        elif mti in ("0100", "0200", "0400"):
-            fields |= {15: "0612", 37: "000000" + asked[11], 64: bytes(8)}
+        elif mti in ("0100", "0200", "0220", "0400"):
+            fields |= {15: "0612", 37: "000000" + asked[11], 38: asked[11], 64: bytes(8)}
         reply = self.line.codec.encode(reply_mti(mti), dict(sorted(fields.items())), self.line.pads)
         return reply[:-8] + self._macs[tid](pos_mab(reply)) if 64 in fields else reply
 

@@ -58,9 +58,11 @@ class Ground:
     def people(self, entry: str) -> People:
         """The people whose cards are read so."""
         if entry not in self._people:
-            people = People(
-                entry, self.draw, seed=self._told["seed"], cards_per_issuer=self._told["cards_per_issuer"]
-            ).share(self._share, self._shares).personalised()
+            people = (
+                People(entry, self.draw, seed=self._told["seed"], cards_per_issuer=self._told["cards_per_issuer"])
+                .share(self._share, self._shares)
+                .personalised()
+            )
             self._people[entry] = people
         return self._people[entry]
 

@@ -40,15 +40,15 @@ Host = Annotated[
 Terminals = Annotated[
     str, typer.Option(metavar="N|FILE", help="How many of our own house; or terminals.csv for your host.")
 ]
-Cards = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="cards.csv: your cards, read by their stripe.")
-]
+Cards = Annotated[Path | None, typer.Option(metavar="FILE", help="cards.csv: your cards, read by their stripe.")]
 KekFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Transport keys of terminals.csv.")]
 Profile = Annotated[str, typer.Option(metavar="NAME|FILE", help="How your host speaks.")]
 Seed = Annotated[int, typer.Option(help="Seed of the issuers' cards; your host's centre must have the same.")]
 Mode = Annotated[str, typer.Option(help="full: card and kernel in every sale; lean: taps prepared before the run.")]
 Entry = Annotated[str, typer.Option(help="tap, insert or stripe.")]
-Mix = Annotated[str, typer.Option(metavar="CHAIN=SHARE,...", help="What customers do: sale, sale+void, sale+refund, ...")]
+Mix = Annotated[
+    str, typer.Option(metavar="CHAIN=SHARE,...", help="What customers do: sale, sale+void, sale+refund, ...")
+]
 Cap = Annotated[int, typer.Option("--in-flight-max", min=1, help="Customers under way at most; more are skipped.")]
 Think = Annotated[float, typer.Option(min=0.0, help="Seconds between a sale and what follows it.")]
 Watch = Annotated[
@@ -112,7 +112,9 @@ def _able(terminals: list[Any], entry: str) -> list[Any]:
     capability = {"tap": "contactless", "insert": "contact", "stripe": "stripe"}[entry]
     able = [one for one in terminals if capability in one.capabilities]
     if not able:
-        raise BadOrder(f"--entry {entry}: none of the {len(terminals):,} terminals reads {capability}; stripe would work")
+        raise BadOrder(
+            f"--entry {entry}: none of the {len(terminals):,} terminals reads {capability}; stripe would work"
+        )
     return able
 
 
@@ -178,8 +180,12 @@ def run(
         with _order(
             host, terminals, cards, kek_file, profile, seed, mode, entry, mix, in_flight_max, think, out
         ) as (order, _):  # fmt: skip
-            order = _with(order, curve=wanted, schedule=schedule, even=schedule == "constant", jtl_every=jtl_every, draw=draw)
-            console.print(f"{len(order.terminals):,} terminals, {mode}, {schedule}, up to {wanted.peak:g}/s for {seconds:g} s")
+            order = _with(
+                order, curve=wanted, schedule=schedule, even=schedule == "constant", jtl_every=jtl_every, draw=draw
+            )
+            console.print(
+                f"{len(order.terminals):,} terminals, {mode}, {schedule}, up to {wanted.peak:g}/s for {seconds:g} s"
+            )
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 figures = runner.run(play(order, out, lambda row: console.print(_line(row))))
     except (BadOrder, WireError, ValueError, Impossible, HouseFailed, OSError) as error:

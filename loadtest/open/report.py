@@ -51,7 +51,9 @@ def plot(lines: Iterable[tuple[str, Points]], x_label: str, y_label: str) -> str
         path = " ".join(at(x, y) for x, y in points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
         parts.append(f'<text x="{_LEFT + 190 * n}" y="14" style="fill:{colour}">{html.escape(name)}</text>')
-    parts.append(f'<text x="{_WIDE - 10}" y="14" text-anchor="end">{html.escape(y_label)} / {html.escape(x_label)}</text>')
+    parts.append(
+        f'<text x="{_WIDE - 10}" y="14" text-anchor="end">{html.escape(y_label)} / {html.escape(x_label)}</text>'
+    )
     return "".join(parts) + "</svg>"
 
 

@@ -170,18 +170,21 @@ async def play(
     else:
         work = Counter(ready.tills, ready.line, ready.people, order.entry, order.mix, record, draw, order.think_s)
         work.engine = engine
-    cpu = time.process_time()
+    before = gc.get_threshold()
     gc.collect()
     gc.freeze()  # what stands before the run is not looked through again and again during it
+    gc.set_threshold(20_000, 50, 1_000)
+    cpu = time.process_time()
     teller = asyncio.get_running_loop().create_task(_tell(record, tell))
     came = 0.0
     try:
         with _interruptible(engine):
             came = await engine.run(work, arrivals or arrivals_of(order, draw), start, order.profile.timers.reply_s + 1)
     finally:
-        teller.cancel()
-        gc.unfreeze()
         used = time.process_time() - cpu
+        teller.cancel()
+        gc.set_threshold(*before)
+        gc.unfreeze()
         record.close()
         owing = 0
         if isinstance(work, Counter):

@@ -72,5 +72,3 @@ async def sign_in(tills: Sequence[Till], line: Line) -> list[Till]:
 
 def _nobody(asked: Ask) -> Any:
     return ""
-
-

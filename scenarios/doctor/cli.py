@@ -24,6 +24,7 @@ ALTERNATIVES: Final = 3
 READ_MAX: Final = 1 << 20
 NAME_MAX: Final = 256
 _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
+_BINARY: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _SILENT: Final = {
     "unreachable": "nobody listens there 无法连接",
     "closed": "it takes connections and hangs up, whatever is said 连接即断",
@@ -78,9 +79,10 @@ def _dumps(source: str) -> Iterator[tuple[str, bytes]]:
         except CaptureError as error:
             raise ConfigError(f"{source}: {error}") from None
         return
-    lines = read_hex_log(data.decode("utf-8", "replace").splitlines())
-    joined = b"".join(line.data for line in lines if line.data)
-    yield "dump", joined if joined else data
+    joined = b""
+    if not _BINARY.search(data):
+        joined = b"".join(line.data for line in read_hex_log(data.decode("utf-8", "replace").splitlines()))
+    yield "dump", joined or data
 
 
 def _is_file(source: str) -> bool:

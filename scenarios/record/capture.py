@@ -202,14 +202,15 @@ def _segment(at: float, ip: bytes) -> _Packet | None:
 
 def _assembled(packets: Iterator[_Packet | str], port: int) -> Iterator[Piece]:
     open_: dict[frozenset[tuple[bytes, int]], _Connection] = {}
-    count, at, first = 0, 0.0, 0.0
+    count, at = 0, 0.0
+    first: float | None = None
     for packet in packets:
         if isinstance(packet, str):
             yield Piece(at, 0, "", b"", packet)
             continue
         if port and port not in (packet.source[1], packet.target[1]):
             continue
-        first = first or packet.at
+        first = packet.at if first is None else first
         at = packet.at - first
         ends = frozenset((packet.source, packet.target))
         one = open_.get(ends)

@@ -97,7 +97,7 @@ def record(
         raise ConfigError(f"{source}: {error}") from None
     except OSError as error:
         raise ConfigError(f"{error.filename or listen}: {error.strerror}") from None
-    _tell_record(assembler.tally, len(pans), out, json_to)
+    _tell_record(assembler.tally, pans.cards, out, json_to)
 
 
 def _keyring(spoken: Any, terminals: Path | None, kek_file: Path | None) -> tuple[Keyring | None, frozenset[str]]:

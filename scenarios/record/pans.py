@@ -35,7 +35,9 @@ class PanMap:
     def __repr__(self) -> str:
         return f"PanMap({len(self._known)} cards)"
 
-    def __len__(self) -> int:
+    @property
+    def cards(self) -> int:
+        """How many numbers were replaced or are in the map."""
         return len(self._known)
 
     def test(self, pan: str) -> str:
@@ -53,7 +55,9 @@ class PanMap:
         serial = self._serials.get((bin_, length), 0) + 1
         self._serials[bin_, length] = serial
         room = length - len(bin_) - 1
-        body = bin_ + (_ZEROS + str(serial).zfill(room - len(_ZEROS)))[-room:].zfill(room)
+        # Above the serials of cards that are invented elsewhere, so that none stands for another one.
+        number = serial - 1 + 9 * 10 ** (max(room - len(_ZEROS), 1) - 1)
+        body = bin_ + str(number).zfill(room)
         return body + next(digit for digit in "0123456789" if luhn_ok(body + digit))
 
     def in_text(self, text: str) -> str:

@@ -1,0 +1,104 @@
+"""Locust's half: users, shapes, thresholds and the bridge, in processes of their own: greenlets patch what they touch."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("gevent")
+ROOT = Path(__file__).parent.parent
+LOCUSTFILE = "loadtest/locusts/locustfile.py"
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A ground whose host says yes to everything."""
+    place = tmp_path_factory.mktemp("locust") / "ground"
+    laid = subprocess.run(
+        [sys.executable, "-m", "loadtest.stage", str(place), "60", "7", "0612", "4"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    (place / "load.json").write_text(json.dumps(json.loads(laid.stdout) | {"seed": 7}))
+    host = subprocess.Popen([sys.executable, "-m", "loadtest.bench.answering", str(place)], cwd=ROOT)
+    time.sleep(1.0)
+    yield place
+    host.terminate()
+    host.wait(10)
+
+
+def locust(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "locust", "-f", LOCUSTFILE, "--headless", "--only-summary", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=40)
+
+
+def test_users_of_all_kinds_pay_and_percentiles_are_below_a_millisecond(ground: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done = locust("--ground", str(ground), "-u", "10", "-r", "100", "-t", "3s", "--json-file", str(out))
+    assert done.returncode == 0, done.stderr
+    entries = {entry["name"]: entry for entry in json.loads(out.with_suffix(".json").read_text())}
+    assert {"sale tap", "sale stripe", "atm_withdrawal atm"} <= set(entries)
+    assert all(entry["num_failures"] == 0 for entry in entries.values())
+    assert entries["sale tap"]["num_requests"] > 20
+    times = [float(key) for key in entries["sale tap"]["response_times"]]
+    assert any(0 < value < 10 and value != int(value) for value in times)
+
+
+def test_a_broken_threshold_and_a_failed_set_up_end_differently(ground: Path) -> None:
+    slow = locust("--ground", str(ground), "-u", "2", "-r", "100", "-t", "1s", "--max-p99-ms", "0.01")
+    assert (slow.returncode, "threshold: p99" in slow.stderr) == (1, True), slow.stderr
+    nowhere = locust("--ground", str(ground / "missing"), "-u", "2", "-r", "100", "-t", "1s")
+    assert (nowhere.returncode, "set-up failed" in nowhere.stderr) == (3, True), nowhere.stderr
+
+
+def test_shapes_say_how_many_users_there_are() -> None:
+    program = (
+        "import json, sys; from pathlib import Path; from loadtest.locusts.shapes import *\n"
+        "def at(shape, share):\n"
+        "    shape.get_run_time = lambda: share * 100\n"
+        "    return shape.tick()\n"
+        "made = {name: SHAPES[name](100, 100.0, Path('nowhere')) for name in SHAPES}\n"
+        "told = {name: [at(one, s) and at(one, s)[0] for s in (0.0, 0.05, 0.5, 0.75, 1.0)] for name, one in made.items()}\n"
+        "json.dump(told, sys.stdout)"
+    )
+    told = json.loads(subprocess.check_output([sys.executable, "-c", program], cwd=ROOT, text=True))
+    assert told["soak"] == [1, 50, 100, 100, None]
+    assert told["spike"] == [100, 100, 300, 100, None]
+    assert told["day"] == [10, 6, 100, 98, None]
+    assert told["cutover"] == [1, 50, 100, 100, None]
+
+
+def test_the_engine_is_a_worker_of_locusts_master(ground: Path, tmp_path: Path) -> None:
+    from loadtest.bench.ground import free_ports
+
+    (port,) = free_ports(1)
+    out = tmp_path / "bridge"
+    master = subprocess.Popen(
+        [
+            sys.executable, "-m", "locust", "-f", "loadtest/locusts/arrivals.py", "--master", "--headless",
+            "--master-bind-port", str(port), "--expect-workers", "1", "-u", "20", "-r", "100", "-t", "4s",
+            "--per-user", "2", "--only-summary", "--json-file", str(out),
+        ], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    command = [sys.executable, "-m", "loadtest.locusts.bridge", "--ground", str(ground), "--master-port", str(port)]
+    bridge = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    try:
+        _, said = master.communicate(timeout=40)
+        assert master.returncode == 0, said
+        bridge.wait(10)
+    finally:
+        for process in (master, bridge):
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+    assert bridge.returncode == 0
+    (entry,) = json.loads(out.with_suffix(".json").read_text())
+    # 20 users of 2 arrivals a second each, for about four seconds
+    assert (entry["method"], entry["name"]) == ("open", "sale")
+    assert 80 <= entry["num_requests"] <= 220
+    assert entry["num_failures"] == 0
