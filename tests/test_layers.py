@@ -55,6 +55,8 @@ FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
         {"msgspec", "typer", "rich", "jinja2"},
         set(),
     ),
+    # the layer under a switch's storage is SQLite's own interface
+    "scenarios.drill.bad_disk": ({"switch.app.serve"}, {"apsw"}, CHANCE),
     "loadtest": ({"loadtest", "terminals", "switch.wire"}, {"typer", "rich", "iso8583", "locust"}, set()),
 }  # fmt: skip
 

@@ -5,6 +5,7 @@ No label ever holds a card, terminal or merchant; their values are few and known
 
 import platform
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -16,6 +17,9 @@ from switch.machine import Now
 from switch.net.metrics import Family, LoopLag, Sample
 from switch.net.perform import Performer
 from switch.wire.codes import RESPONSE_CODES
+
+CUT: Final = ("frame", "sign_in", "idle", "pressure", "replaced", "gone")
+"""Why this side ends a connection."""
 
 TERMINALS: Final = "terminals"
 """The peer that all terminals are, beside the counterparts by name."""
@@ -59,6 +63,19 @@ def process_families(performer: Performer, lag: LoopLag, process: str) -> list[F
         Family(
             "shoudan_connections_refused_total", "counter", "Connections refused for want of descriptors.", (),
             _one(lambda: performer.connections_refused),
+        ),
+        Family(
+            "shoudan_connections_max", "gauge", "Connections that the descriptor limit allows; more are refused.", (),
+            _one(lambda: performer.connections_max),
+        ),
+        Family(
+            "shoudan_connections_cut_total", "counter",
+            "Connections ended by this side, by why: frame or sign-in too late, idle, not reading, replaced, gone.",
+            ("reason",), _each((reason, partial(performer.cut.__getitem__, reason)) for reason in CUT),
+        ),
+        Family(
+            "shoudan_reads_held_total", "counter", "Times a peer that said too much at once was not read from.", (),
+            _one(lambda: performer.held),
         ),
         Family(
             "shoudan_journal_rows_total", "counter", "Rows made durable since the start.", (), _one(lambda: disk.rows)

@@ -31,6 +31,7 @@ from switch.net.disk import Disk, StorageFailed, StoreInUse
 from switch.net.listen import Patience, Secured, dial, listen
 from switch.net.metrics import Family, LoopLag, MetricsPage
 from switch.net.perform import Performer
+from switch.net.stranger import Strangers
 from switch.wire.profile import framing_of
 
 log = logging.getLogger("shoudan")
@@ -107,13 +108,19 @@ async def serve_switch(source: Path) -> int:
         lines.append(loop.create_task(dial(performer, host, port, framing, section.name, patience, _secured(section))))
     host, port = host_and_port(config.listen)
     timers, tls = pos.timers, listening_tls(config.tls)
-    server = await listen(performer, host, port, framing_of(pos), timers.frame_s, idle_s=timers.idle_s, tls=tls)
+    strangers = Strangers(timers.sign_in_s)
+    framing = framing_of(pos)
+    server = await listen(
+        performer, host, port, framing, timers.frame_s, idle_s=timers.idle_s, tls=tls, strangers=strangers
+    )
 
     def status(_: dict[str, Any]) -> dict[str, Any]:
         return {
             **engine.status(),
             "connections": performer.connections,
             "connections_refused": performer.connections_refused,
+            "connections_max": performer.connections_max,
+            "connections_cut": dict(performer.cut),
             "commits": disk.commits,
             "rows": disk.rows,
         }

@@ -47,6 +47,7 @@ class AuthorizeDesk:
         if code or terminal is None or row is None:
             self._refuse(link, frame, message, row, code, now, out)
             return
+        office.heard(terminal, link, out)
         key = (terminal.tid, terminal.batch_text, fields[11])
         earlier = office.books.exchanges.get(key)
         if earlier is not None:
@@ -163,9 +164,9 @@ class AuthorizeDesk:
             if earlier.request is not None:
                 earlier.link, earlier.frame = link, frame  # still on its way: the answer goes to the newer connection
             else:
-                extra = self._extra(earlier, {})
+                extra, after = self._extra(earlier, {}), office.books.row_last  # its row may not be durable yet
                 office.answer(
-                    link, frame, message.mti, message.fields, earlier.response_code, now, out, extra, terminal=terminal
+                    link, frame, message.mti, message.fields, earlier.response_code, now, out, extra, after, terminal
                 )
             return
         office.statistics.duplicates += 1

@@ -26,6 +26,9 @@ def wire_time(wall: float) -> str:
 class Counterpart:
     """State of one link, as the engine sees it. `ready` means signed on and in possession of working keys.
 
+    `keys_awaited` stands from the moment a line is up until its keys are agreed anew, where they are asked for at
+    sign-on: those of the line before may mean nothing to the other side. `keys_doubted_at` is when they were last asked
+    for because a MAC did not hold.
     `cutting_over` stands between the start and the end of a change of day; `stored_waits` from the moment a line is up
     until what is stored for it was sent; `old_key_until` ends the time of the MAC key before the present one. `timings`
     are those of answered requests; the plain counters are for whoever shows them.
@@ -39,6 +42,8 @@ class Counterpart:
         self.link: Link | None = None
         self.signed_on = False
         self.zpk_due = False
+        self.keys_awaited = False
+        self.keys_doubted_at = float("-inf")
         self.settlement_date = ""
         self.cutting_over = False
         self.stored_waits = False
@@ -67,7 +72,8 @@ class Counterpart:
 
     @property
     def ready(self) -> bool:
-        return self.signed_on and self.link is not None and self.zpk in self._hsm and self.zak in self._hsm
+        agreed = self.zpk in self._hsm and self.zak in self._hsm and not self.keys_awaited
+        return self.signed_on and self.link is not None and agreed
 
     def number(self, now: Now) -> tuple[str, str]:
         """A new key on this link: DE7 and DE11. The STAN wraps after a million; DE7 tells the rounds apart."""

@@ -20,7 +20,7 @@ from switch.wire.message import Message
 from switch.wire.profile import PosProfile
 from switch.wire.transactions import FINANCIAL_MTIS
 
-REJECTED, INVALID_TRANSACTION, FORMAT_ERROR = "00000", "12", "30"
+REJECTED, INVALID_TRANSACTION, FORMAT_ERROR, WRONG_MAC = "00000", "12", "30", "A0"
 
 
 class Engine:
@@ -124,7 +124,10 @@ class Engine:
             return
         mti = message.mti
         if mti in ("0110", "0210", "0230", "0430"):
+            failures = counterpart.mac_failures
             self._authorize.on_reply(counterpart, message, now, out)
+            if counterpart.mac_failures > failures or message.fields.get(39) == WRONG_MAC:
+                self._manage.keys_in_doubt(counterpart, now, out)
         elif mti == "0830":
             self._manage.on_counterpart_reply(counterpart, message, now, out)
         elif mti in ("0800", "0820"):

@@ -109,6 +109,7 @@ class ManageDesk:
             keys.append(WrappedKey(block.name, wrapped, kcv[: block.kcv]))
         layout = [(block.name, block.bytes, block.pad, block.kcv) for block in suite.keys]
         terminal.signed_in = True
+        office.met(terminal, link)
         office.statistics.sign_ins += 1
         number = self._post_terminal("sign_in", terminal, now, out)
         extra = {
@@ -131,6 +132,7 @@ class ManageDesk:
         """A line to a counterpart stands: sign on."""
         counterpart.link = link
         counterpart.signed_on = False
+        counterpart.keys_awaited = counterpart.profile.keys.apply_at_sign_on
         counterpart.stored_waits = True
         counterpart.line_test_at = now.mono + counterpart.profile.timers.line_test_s
         self._ask(counterpart, SIGN_ON, now, out)
@@ -163,16 +165,30 @@ class ManageDesk:
         asked = counterpart.managing.pop((fields.get(7, ""), fields.get(11, "")), "")
         if fields.get(39) != "00":
             self._office.statistics.rejected += bool(asked)
+            if asked == KEY_RESET:  # the other side gives none: those we have must do
+                counterpart.keys_awaited = False
+                self._forward(counterpart, now, out)
             return
         if asked == SIGN_ON:
             counterpart.signed_on = True
             counterpart.settlement_date = fields.get(15, counterpart.settlement_date)
             if counterpart.profile.keys.apply_at_sign_on:
-                counterpart.zpk_due = True
-                # the PIN key is asked for once the MAC key stands: its reset is made under that key
-                self._ask(counterpart, KEY_RESET, now, out, purpose=MAC_KEY)
+                self._apply_for_keys(counterpart, now, out)
             else:
                 self._forward(counterpart, now, out)
+
+    def keys_in_doubt(self, counterpart: Counterpart, now: Now, out: Out) -> None:
+        """A MAC did not hold, theirs or ours: the two sides may have different keys (a reset whose answer was lost), so
+        new ones are applied for, not more often than the line is tested."""
+        if not counterpart.ready or now.mono < counterpart.keys_doubted_at + counterpart.profile.timers.line_test_s:
+            return
+        counterpart.keys_doubted_at = now.mono
+        self._apply_for_keys(counterpart, now, out)
+
+    def _apply_for_keys(self, counterpart: Counterpart, now: Now, out: Out) -> None:
+        """The MAC key first: the PIN key is asked for once that stands, as its reset is made under it."""
+        counterpart.zpk_due = True
+        self._ask(counterpart, KEY_RESET, now, out, purpose=MAC_KEY)
 
     def on_counterpart_request(self, counterpart: Counterpart, message: Message, now: Now, out: Out) -> None:
         """0800 key reset, 0820 line test, sign-off, cut-over."""
@@ -213,7 +229,9 @@ class ManageDesk:
             counterpart.old_key_until = now.mono + keys.overlap_s
         self._office.statistics.key_resets += 1
         self._reply(counterpart, message, "00", out, mac=True)
-        if is_mac_key and counterpart.zpk_due:
+        if not is_mac_key:
+            counterpart.keys_awaited = False
+        elif counterpart.zpk_due:
             counterpart.zpk_due = False
             self._ask(counterpart, KEY_RESET, now, out, purpose=PIN_KEY)
         self._forward(counterpart, now, out)
@@ -238,6 +256,9 @@ class ManageDesk:
         date = message.fields.get(15, "")
         if len(date) != 4:
             self._reply(counterpart, message, admit.FORMAT_ERROR, out)
+            return
+        if (date, code) == (counterpart.settlement_date, CUT_END) and not counterpart.cutting_over:
+            self._reply(counterpart, message, "00", out)  # told again at a sign-on
             return
         counterpart.settlement_date = date
         counterpart.cutting_over = code == CUT_START

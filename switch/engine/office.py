@@ -12,7 +12,7 @@ from switch.engine.books import Books, Exchange, Terminal
 from switch.engine.counterpart import BEIJING_S, Counterpart
 from switch.engine.route import Routes
 from switch.engine.statistics import Statistics
-from switch.machine import Link, Now, Out, Post, Send
+from switch.machine import REPLACED, SHARED, Close, Link, Now, Out, Post, Send
 from switch.wire.codec import codec_of
 from switch.wire.errors import EncodeError
 from switch.wire.framing import Frame, reply_header, reply_tpdu
@@ -46,6 +46,7 @@ class Office:
         self.use(pos)
         self.acquirer = acquirer
         self.statistics = Statistics()
+        self.links: dict[str, Link] = {}
         self._second = 0
         self._day = ("", "", 0)
 
@@ -54,6 +55,23 @@ class Office:
         self.pos = pos
         self.codec = codec_of(dialect_of(pos))
         self.rows = rows_by_key(pos)
+
+    # who is at the other end
+
+    def heard(self, terminal: Terminal, link: Link, out: Out) -> None:
+        """A message under this terminal's own key came over this link: it is no stranger's, and a connection of the
+        terminal that it had before is closed, unless other terminals share it (a concentrator's)."""
+        if self.links.get(terminal.tid) is link:
+            return
+        older = self.links.get(terminal.tid)
+        self.links[terminal.tid] = link
+        self.met(terminal, link)
+        if older is not None and not older.closed and older.peer == terminal.tid:
+            out.append(Close(older, REPLACED))
+
+    def met(self, terminal: Terminal, link: Link) -> None:
+        """This terminal is at the other end, perhaps among others."""
+        link.peer = terminal.tid if link.peer in ("", terminal.tid) else SHARED
 
     # the clock as fields
 

@@ -35,6 +35,7 @@ class ReverseDesk:
             office.statistics.refused += 1
             office.answer(link, frame, message.mti, fields, code, now, out)
             return
+        office.heard(terminal, link, out)
         exchange, code, after = self._decide(terminal, message, now, out)
         extra = {37: exchange.rrn} if exchange else {}
         office.answer(link, frame, message.mti, _echo(message), code, now, out, extra, after, terminal)
@@ -52,7 +53,8 @@ class ReverseDesk:
         if not exchange.row.reversible or exchange.undone or exchange.added:
             return exchange, NOT_ALLOWED, 0
         if exchange.reversal:
-            return exchange, DAY_CLOSED if exchange.reversal == "closed" else DONE, 0
+            # said again while the first row may still be on its way to the disk: it waits for that too
+            return exchange, DAY_CLOSED if exchange.reversal == "closed" else DONE, office.books.row_last
         if exchange.state == "sent":
             office.counterparts[exchange.counterpart].inflight.give_up(exchange)
             exchange.link = exchange.frame = exchange.request = None

@@ -27,10 +27,11 @@ UNDECIDED: Final = frozenset(("68", "90", "91", "96", "98", "A0"))
 class Item:
     """One stored message: `key` is its DE7 and DE11 in every repeat, `tries` how often it was sent.
 
-    No try leaves before row `after` is durable. `by_terminal` says that a reversal was asked for by the terminal.
+    No try leaves before row `after` is durable; the next one is due at `due_at`. `by_terminal` says that a reversal was
+    asked for by the terminal.
     """
 
-    __slots__ = ("after", "by_terminal", "counterpart", "exchange", "key", "kind", "since", "tries")
+    __slots__ = ("after", "by_terminal", "counterpart", "due_at", "exchange", "key", "kind", "since", "tries")
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Item:
         self.after = after
         self.by_terminal = by_terminal
         self.since = 0.0
+        self.due_at = 0.0
         self.tries = 0
 
     @property
@@ -112,17 +114,17 @@ class Saf:
         """Repeat what is due and not yet taken."""
         due = self._due
         while due and due[0].at <= now.mono:
-            item = heapq.heappop(due).item
-            if self._items.get((item.counterpart.name, *item.key)) is item:
+            at, _, item = heapq.heappop(due)
+            if at >= item.due_at and self._items.get((item.counterpart.name, *item.key)) is item:
                 self._try(item, now, out)
         if due:
             out.append(Arm(due[0].at))
 
     def link_up(self, counterpart: Counterpart, now: Now, out: Out) -> None:
-        """A line is ready again: what waited for it goes out now."""
+        """A line is ready again: what waited for it goes out now, and its next repeat is counted from now."""
         waiting = [item for item in self._items.values() if item.counterpart is counterpart]
         for item in waiting:
-            self._send(item, now, out)
+            self._try(item, now, out)
 
     def answered(self, counterpart: Counterpart, key: tuple[str, str], message: Message, now: Now, out: Out) -> bool:
         """An answer to a stored message, if it is one: taken, refused for good, or to be tried again."""
@@ -170,7 +172,7 @@ class Saf:
         self._send(item, now, out)
         rules = item.counterpart.profile.reversal
         wait = min(rules.first_repeat_s * 2 ** min(max(item.tries - 1, 0), 16), rules.repeat_max_s)
-        at = now.mono + wait
+        at = item.due_at = now.mono + wait
         heapq.heappush(self._due, _Due(at, next(self._order), item))
         out.append(Arm(at))
 

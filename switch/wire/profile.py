@@ -94,6 +94,7 @@ class PosTimers(_Section, frozen=True, kw_only=True):
 
     reply_s: float = 60.0
     idle_s: float = 300.0
+    sign_in_s: float = 30.0
     frame_s: float = 5.0
 
 
