@@ -68,10 +68,7 @@ def network_matrix() -> str:
     """The network's side of the transaction matrix."""
     return table(
         ("transaction", "交易", "MTI", "DE3", "DE25", "terminal's MTI", "terminal's DE3"),
-        (
-            (row.en, row.zh, row.network_mti, row.network_processing_code, row.condition, row.mti, row.processing_code)
-            for row in ROWS
-        ),
+        ((row.en, row.zh, *row.network_key, row.mti, row.processing_code) for row in ROWS),
     )
 
 
@@ -84,7 +81,7 @@ EFFECTS = {
     "capture": "pays the hold out",
     "undo": "undoes the original",
 }
-NAMED_BY = {"stan": "DE61 batch, STAN", "rrn": "DE37, DE61", "auth": "DE38, card", "": "-"}
+NAMED_BY = {"stan": "DE61 batch, STAN", "rrn": "DE37, DE61", "auth": "DE38, card", "terminal": "DE61, DE62", "": "-"}
 
 
 def original(row: Transaction) -> str:
@@ -96,6 +93,8 @@ def effect(row: Transaction) -> str:
     """What an approval does to the card."""
     if row.tells_balance:
         return "tells the balance"
+    if row.new_pin:
+        return "sets a new PIN"
     return EFFECTS[row.effect] + (", in points" if row.points and row.effect != "none" else "")
 
 
@@ -116,7 +115,8 @@ def matrix() -> str:
         (
             (
                 f"`{row.name}`", row.en, row.zh, row.mti, row.processing_code, row.condition, row.type_code,
-                original(row), effect(row), unanswered(row), "may" if row.pin else "no",
+                original(row), effect(row), unanswered(row),
+                "old and new" if row.new_pin else "may" if row.pin else "no",
                 "**no**" if row.unverified else "yes",
             )
             for row in ROWS

@@ -1,14 +1,19 @@
 """`shoudan bench`: the benchmarks on the command line."""
 
 import json
+import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.bench import bench_codec
+from loadtest.bench.codec import bench_codec
+from loadtest.bench.process import BenchFailed
+from loadtest.bench.show import switch_tables
+from loadtest.bench.switch import PARTS, bench_switch
+from loadtest.cards import MILLION, bench_cards
 
 bench = typer.Typer(help="Measure the hot rooms beside what they are compared with.", no_args_is_help=True)
 
@@ -30,13 +35,104 @@ def codec(
 ) -> None:
     """Decode, encode and route two messages: this codec beside pyiso8583."""
     figures = bench_codec(rounds)
+    if not _written(figures, json_to):
+        Console().print(_table(figures))
+
+
+@bench.command("switch")
+def switch(
+    json_to: Annotated[str, typer.Option("--json", metavar="FILE|-", help="Write the figures as JSON.")] = "",
+    rounds: Annotated[int, typer.Option(min=1, help="Turns each server has.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0.2, help="How long a turn lasts.")] = 2.0,
+    connections: Annotated[int, typer.Option(min=1, max=10_000, help="Connections to the server.")] = 500,
+    suite: Annotated[str, typer.Option(help="3des or sm4: keys of terminals and line.")] = "3des",
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PART", help=f"Of {', '.join(PARTS[1:])}, this one only; again for more."),
+    ] = None,
+    directory: Annotated[
+        Path, typer.Option(help="Where the journals of the run are written, and removed: on the disk to be measured.")
+    ] = Path("."),
+) -> None:
+    """The switch at saturation beside a bare echo and a relay: CPU a message, rates, latency, cost of features.
+
+    Needs two cores: the server has one to itself, load and hosts have the other. About four minutes.
+    """
+    if suite not in ("3des", "sm4") or not set(only or ()) <= set(PARTS):
+        raise typer.BadParameter(f"--suite is 3des or sm4, --only one of {', '.join(PARTS)}")
+    told = Console(stderr=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix="shoudan-bench-", dir=directory) as place:
+            figures = bench_switch(
+                Path(place), rounds, seconds, connections, suite, PARTS if only is None else only,
+                lambda text: told.print(text, style="dim"),
+            )  # fmt: skip
+    except (BenchFailed, OSError) as error:
+        told.print(f"bench switch: {error}")
+        raise typer.Exit(1) from None
+    if not _written(figures, json_to):
+        for table in switch_tables(figures):
+            Console().print(table)
+
+
+def _written(figures: dict[str, Any], json_to: str) -> bool:
+    """Write the figures where they are wanted as JSON; whether that was the screen."""
     if json_to:
         text = json.dumps(figures, indent=2)
         if json_to == "-":
             typer.echo(text)
-            return
+            return True
         Path(json_to).write_text(text + "\n", encoding="utf-8")
-    Console().print(_table(figures))
+    return False
+
+
+@bench.command("cards")
+def cards(
+    json_to: Annotated[str, typer.Option("--json", metavar="FILE|-", help="Write the figures as JSON.")] = "",
+    rounds: Annotated[int, typer.Option(min=1, help="Times taken per figure.")] = 15,
+    loops: Annotated[int, typer.Option(min=5, help="Transactions per time.")] = 200,
+    states: Annotated[int, typer.Option(min=1, help="Cards whose memory is weighed.")] = MILLION,
+    gmssl: Annotated[bool, typer.Option(help="Measure SM2 with gmssl alone too.")] = True,
+) -> None:
+    """Card and kernel on one core, no network: transactions a second, and what a million cards' states take.
+
+    Exit codes: 0 every goal is reached, 1 one is missed.
+    """
+    figures = bench_cards(rounds, loops, states, with_gmssl=gmssl)
+    if json_to:
+        text = json.dumps(figures, indent=2)
+        if json_to != "-":
+            Path(json_to).write_text(text + "\n", encoding="utf-8")
+    if json_to == "-":
+        typer.echo(text)
+    else:
+        Console().print(_cards_table(figures))
+    if any(figures["per_second"][scene] < goal for scene, goal in figures["goals"].items()):
+        raise typer.Exit(1)
+
+
+_SCENES: Final = {
+    "contact_online": "contact, online, no offline data authentication",
+    "tap_online": "tap, online",
+    "tap_fdda_rsa": "tap, fDDA with RSA ({rsa}), card seen before",
+    "tap_fdda_rsa_new": "tap, fDDA with RSA ({rsa}), new card",
+    "tap_fdda_sm2": "tap, fDDA with SM2 ({sm2}), card seen before",
+    "tap_fdda_sm2_new": "tap, fDDA with SM2 ({sm2}), new card",
+}
+
+
+def _cards_table(figures: dict[str, Any]) -> Table:
+    table = Table(title=f"Card and kernel, one core (Python {figures['python']})")
+    for column in ("transaction", "a second", "goal"):
+        table.add_column(column, justify="left" if column == "transaction" else "right")
+    for scene, text in _SCENES.items():
+        goal = figures["goals"].get(scene)
+        table.add_row(text.format(**figures), f"{figures['per_second'][scene]:,}", f"{goal:,}" if goal else "")
+    for scene, rate in figures["gmssl_per_second"].items():
+        table.add_row(_SCENES[scene].format(sm2="gmssl alone"), f"{rate:,}", "")
+    table.add_section()
+    table.add_row(f"{figures['states']:,} card states", f"{figures['states_mib']:g} MiB", "")
+    return table
 
 
 def _table(figures: dict[str, Any]) -> Table:

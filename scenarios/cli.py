@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.live import Live
+from rich.table import Table
 
 from scenarios.demo import DayResult, DemoFailed, play
-from scenarios.report import write_report
+from scenarios.report import READ, planted_rows, write_report
+from switch.app import ecash
 from switch.app.clearing import show
 from terminals.screen import Screen, answers, headline
 
@@ -42,9 +45,40 @@ def summary(result: DayResult, console: Console) -> None:
     grid.add_row("settlements 结算", f"{kept['balanced']:,} balanced 平, {kept['unbalanced']:,} unbalanced 不平")
     for seconds in result.recovery_s:
         grid.add_row("switch killed and restarted", f"answering again after {seconds:.2f} s")
+    _tell_chips(grid, data["chips"])
     console.print(grid)
+    console.print(planted(data["chips"]))
     console.print(answers(data["by_transaction"], data["by_response"]))
     show(result.books, console)
+    ecash.show(result.e_cash, console)
+
+
+def _tell_chips(grid: Table, chips: Mapping[str, Any]) -> None:
+    """How cards were read, and what chips did."""
+    entries = chips["entries"]
+    grid.add_row("cards read 读卡", ", ".join(f"{entries.get(key, 0):,} {words}" for key, words in READ.items()))
+    loads = sum(count for name, count in chips["loads"].items() if name.endswith(" approved"))
+    grid.add_row(
+        "electronic cash 电子现金",
+        f"{chips['offline'].get('delivered', 0):,} paid offline 脱机消费, {loads:,} loads 圈存, "
+        f"{chips['no_pin']:,} without PIN 双免",
+    )
+    buses = chips["buses"]
+    if buses:
+        grid.add_row(
+            "buses 公交", f"{buses['validators']} validators, {buses['rides']:,} rides, {buses['delivered']:,} uploaded"
+        )
+
+
+def planted(chips: Mapping[str, Any]) -> Table:
+    """What was planted with chips, and what came of it."""
+    grid = Table(title="Planted 埋入", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("chips 芯片卡", "planted", "came to"):
+        grid.add_column(title, justify="right" if title == "planted" else "left")
+    for words, count, outcome in planted_rows(chips):
+        grid.add_row(words, f"{count:,}", outcome)
+    grid.caption = None if chips["planted_in_order"] else "[red]not as it must be 与预期不符"
+    return grid
 
 
 def demo(

@@ -20,13 +20,25 @@ import msgspec
 from scenarios.day import Plan
 from scenarios.ground import CARDS_PER_ISSUER, Ground, lay
 from scenarios.machines import planted_for
+from scenarios.planted import in_order
+from scenarios.planted import planted_for as chips_planted_for
 from switch.app.clearing import reconcile_files
+from switch.app.config import tariff_for
 from switch.app.control import ask_control
+from switch.app.ecash import join_files
+from switch.app.fees import settle_file
+from switch.clearing.ecash import ECashBook
+from switch.clearing.fees import Settlement
 from switch.clearing.reconcile import Reconciliation
+from switch.clearing.tariff import SHIPPED
 from switch.engine.counterpart import wire_time
 
 RATE_PER_TERMINAL: Final = 0.17
 """Arrivals a second and terminal: a busy shop's."""
+
+VALIDATORS_MAX: Final = 12
+RIDES_PER_VALIDATOR: Final = 0.4
+"""Gates of buses beside a whole fleet, and passengers a second at each."""
 
 RATE_PER_MACHINE: Final = 0.1
 """Customers a second and machine."""
@@ -53,11 +65,31 @@ class DayResult:
     cutover_s: float = 0.0
     ledgers_balance: bool = True
     at_rest: bool = True
+    fees: Settlement = field(default_factory=Settlement)
+    e_cash: ECashBook = field(default_factory=ECashBook)
 
     @property
     def agreed(self) -> bool:
         """The books agree, nothing was left open, and something happened at all."""
-        return self.books.agreed and self.ledgers_balance and self.at_rest and self.fleet["authorizations"] > 0
+        books = self.books.agreed and self.ledgers_balance and self.fees.balanced and self.e_cash.balanced
+        return books and self.planted_in_order and self.at_rest and self.fleet["authorizations"] > 0
+
+    @property
+    def doubtful_listed(self) -> int:
+        """Of the planted loads in doubt, those on the suspicious list."""
+        listed = {load.card_ref for load in self.e_cash.loads}
+        return sum(ref in listed for ref in self.fleet["chips"]["doubtful"])
+
+    @property
+    def planted_in_order(self) -> bool:
+        """Whether all that was planted with chips happened, and came to what it must."""
+        return in_order(chips_planted_for(self.ground.terminals), self.fleet["chips"], self.doubtful_listed)
+
+    @property
+    def chips(self) -> dict[str, Any]:
+        """How cards were read, what chips decided, what was planted with them and what came of it."""
+        told = {key: value for key, value in self.fleet["chips"].items() if key != "doubtful"}
+        return {**told, "planted_in_order": self.planted_in_order, "doubtful_listed": self.doubtful_listed}
 
     @property
     def cash(self) -> dict[str, Any]:
@@ -87,6 +119,9 @@ class DayResult:
             "terminals": self.ground.terminals,
             "atms": self.ground.atms,
             "cash": self.cash,
+            "chips": self.chips,
+            "e_cash": self.e_cash.as_dict(),
+            "fees": {key: value for key, value in self.fees.as_dict().items() if key != "merchants"},
             "seed": self.ground.seed,
             "settlements": {
                 "balanced": self.switch["settlements"] - self.switch["settlements_unbalanced"],
@@ -188,7 +223,7 @@ def play(
     many machines there are beside the terminals."""
     today, tomorrow = next_day(time.time())
     with fresh_directory(directory):
-        ground = lay(directory, seed, terminals, today, atms)
+        ground = lay(directory, seed, terminals, today, atms, validators=min(VALIDATORS_MAX, -(-terminals // 100)))
     processes = Processes(ground)
     started = time.monotonic()
     try:
@@ -226,7 +261,8 @@ def _play(
         directory=str(ground.directory), port=ground.switch_port, seed=ground.seed,
         cards_per_issuer=CARDS_PER_ISSUER, seconds=seconds, rate=ground.terminals * RATE_PER_TERMINAL,
         settle_from=seconds * 0.38, settle_to=seconds * 0.52, machine_rate=ground.atms * RATE_PER_MACHINE,
-        planted=planted_for(ground.atms),
+        planted=planted_for(ground.atms), validators=ground.validators, rides=ground.validators * RIDES_PER_VALIDATOR,
+        planted_chips=chips_planted_for(ground.terminals),
     )  # fmt: skip
     plan_file = ground.directory / "plan.json"
     plan_file.write_bytes(msgspec.json.encode(plan))
@@ -260,6 +296,8 @@ def _play(
         cutover_s=cutover_at,
         ledgers_balance=balance,
         at_rest=code == 0 and not switch["stored"],
+        fees=settle_file(ground.journal, tariff_for(SHIPPED, ground.directory)),
+        e_cash=join_files(ground.ledgers, ground.terminal_book),
     )
 
 

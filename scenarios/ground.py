@@ -8,18 +8,22 @@ import hashlib
 import hmac
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from switch.crypto.block import adjust_parity, kcv
+from switch.crypto.digest import sm3
 from switch.crypto.hsm import Hsm
 from switch.engine.office import HASH, STORE
 from switch.issuer.host import PAN_HASH_KEY, PIN_REFERENCE_KEY
-from switch.issuer.portfolio import STANDARD_ISSUERS
+from switch.issuer.masterkeys import take_master_keys
+from switch.issuer.portfolio import STANDARD_ISSUERS, Portfolio
+from switch.wire.chips import SHIPPED_CHIPS
 from switch.wire.roster import TRANSPORT_KEY, TerminalRow, write_terminals
-from terminals.fleet import Terminal, mint, mint_machines
+from terminals.card.signing import ca_keys
+from terminals.fleet import Operator, Terminal, mint, mint_machines, mint_operators
 from terminals.own import TransportKey, wrap
 
 NETWORK_ID, CORE_ID = "00010000", "04384531"
@@ -34,6 +38,13 @@ _PROFILES: Final = {
     "[reversal]\nfirst_repeat_s = 2.0\nrepeat_max_s = 8.0\n",
 }
 """The shipped profiles with the patience of a day that lasts a minute."""
+
+OPERATORS: Final = 1
+"""Bus operators of a day."""
+
+NO_PIN_BINS: Final = ("621214", "620100", "628800")
+NO_PIN_EXCLUDED: Final = ("6212149000",)
+"""Whose cards pay small contactless sales without PIN and signature (双免), and whose do not all the same."""
 
 RULES: Final = (
     'action = "delay"\nevery = 521\ndelay_s = 4.5\nname = "late answer"',
@@ -58,6 +69,7 @@ class Ground:
     centre_port: int
     core_port: int
     atms: int = 0
+    validators: int = 0
 
     @property
     def journal(self) -> Path:
@@ -79,6 +91,14 @@ class Ground:
     def transport_keys(self) -> Path:
         return self.directory / "transport-keys.csv"
 
+    @property
+    def chips(self) -> Path:
+        return self.directory / "chips.toml"
+
+    @property
+    def ca_keys(self) -> Path:
+        return self.directory / "ca-keys.toml"
+
     def control(self, name: str) -> Path:
         return self.directory / f"{name}.sock"
 
@@ -97,19 +117,27 @@ def free_ports(count: int) -> list[int]:
 
 
 def lay(
-    directory: Path, seed: int, terminals: int, settlement_date: str, atms: int = 0, rules: Sequence[str] = RULES
+    directory: Path,
+    seed: int,
+    terminals: int,
+    settlement_date: str,
+    atms: int = 0,
+    rules: Sequence[str] = RULES,
+    validators: int = 0,
 ) -> Ground:
-    """Write everything a day needs into `directory`: for so many terminals of shops, and machines.
+    """Write everything a day needs into `directory`: for so many terminals of shops, machines and bus validators.
 
     `rules` are the misbehaviour of network and core, each the body of a `[[rules]]` table.
     """
     directory.mkdir(parents=True, exist_ok=True)
     switch_port, centre_port, core_port = free_ports(3)
-    ground = Ground(directory, seed, terminals, switch_port, centre_port, core_port, atms)
+    ground = Ground(directory, seed, terminals, switch_port, centre_port, core_port, atms, validators)
     for name, text in _PROFILES.items():
         (directory / f"profile-{name}").write_text(text)
-    fleet = mint(seed, terminals) + mint_machines(seed, atms)
-    _write_terminals(ground, fleet)
+    shops = mint(seed, terminals)
+    offices = [terminal for operator in operators(seed, validators) for terminal in operator.terminals]
+    _write_terminals(ground, shops + mint_machines(seed, atms) + offices)
+    _write_chips(ground, shops)
     _switch_keys(ground)
     for name, line in (("centre", "cups"), ("core", "core")):
         _centre_keys(ground, name, line)
@@ -117,6 +145,11 @@ def lay(
         _write_centre(ground, name, line, own, settlement_date, rules)
     _write_switch(ground)
     return ground
+
+
+def operators(seed: int, validators: int) -> list[Operator]:
+    """The bus operators of a day, none without validators."""
+    return mint_operators(seed, OPERATORS if validators else 0, validators)
 
 
 def shared_key(seed: int, label: str, suite: str) -> bytes:
@@ -153,6 +186,10 @@ def _centre_keys(ground: Ground, name: str, line: str) -> None:
     hsm.generate(PAN_HASH_KEY, "hash", "aes", 32)
     hsm.generate(PIN_REFERENCE_KEY, "pvk", "aes", 32)
     _line_keys(hsm, ground.seed, line)
+    own = name == "core"
+    take_master_keys(
+        hsm, Portfolio(ground.seed, STANDARD_ISSUERS, CARDS_PER_ISSUER), (i for i in STANDARD_ISSUERS if i.own == own)
+    )
     hsm.save(ground.directory / f"{name}.keys")
 
 
@@ -184,8 +221,31 @@ def _write_terminals(ground: Ground, fleet: list[Terminal]) -> None:
     )
 
 
+def _write_chips(ground: Ground, shops: Iterable[Terminal]) -> None:
+    """What terminals download: the shipped applications, the test CAs' keys, and who pays without PIN: every second
+    merchant takes part."""
+    merchants = sorted({terminal.mid for terminal in shops})[::2]
+    shipped = SHIPPED_CHIPS.read_text(encoding="utf-8").split("\n[[aids]]", 1)[1]
+    quoted = {"merchants": merchants, "bins": NO_PIN_BINS, "excluded": NO_PIN_EXCLUDED}
+    lists = "".join(f"{name} = [{', '.join(repr(entry) for entry in entries)}]\n" for name, entries in quoted.items())
+    ground.chips.write_text(f"[no_pin]\nlimit_minor = 100000\n{lists}\n[[aids]]{shipped}")
+    keys = []
+    for key in ca_keys():
+        proof = sm3(key.rid + bytes((key.index,)) + key.modulus)
+        exponent = f'exponent = "{key.exponent.hex()}"\n' if key.kind == "rsa" else f'checksum = "{proof.hex()}"\n'
+        keys.append(
+            f'[[keys]]\nrid = "{key.rid.hex()}"\nindex = "{key.index:02x}"\nexpiry = "20{key.expiry}"\n'
+            f'algorithm = "{key.kind}"\nkey = "{key.modulus.hex()}"\n{exponent}'
+        )
+    ground.ca_keys.write_text("\n".join(keys))
+
+
 def _write_switch(ground: Ground) -> None:
-    bins = "\n".join(f'"{prefix}" = "{"core" if i.own else "cups"}"' for i in STANDARD_ISSUERS for prefix in i.bins)
+    bins = "\n".join(
+        f'"{prefix}" = {{ to = "{"core" if i.own else "cups"}", card = "{"credit" if i.credit else "debit"}" }}'
+        for i in STANDARD_ISSUERS
+        for prefix in i.bins
+    )
     ground.config("switch").write_text(
         f"""# The switch of a demo day.
 listen = "127.0.0.1:{ground.switch_port}"
@@ -194,6 +254,8 @@ journal = "switch.db"
 lmk = "switch.lmk"
 keys = "switch.keys"
 terminals = "terminals.csv"
+chips = "chips.toml"
+ca_keys = "ca-keys.toml"
 control = "switch.sock"
 
 [[counterparts]]

@@ -6,18 +6,21 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from terminals.device import atm
+from terminals.device import atm, atm_chip
 from terminals.device.atm import AtmMemory, balance_machine
 from terminals.device.cash import Fault, Notes, size, value
-from terminals.device.dialogue import Line, Outcome
+from terminals.device.dialogue import Card, Line, Outcome
 from terminals.device.memory import Memory
 from terminals.drive.aio import Session
 from terminals.figures import Figures
 from terminals.flow import Ask, Call, Flow, FlowError, TimedOut
-from terminals.trade import Habits, Purse, Site, Trade
+from terminals.hands import CONTACT, CONTACTLESS, Hand, Hands
+from terminals.holders import Holders, Visit
+from terminals.trade import LOAD_MAX_MINOR, Errand, Habits, Purse, Site, Trade, has_chip
 
 MACHINE_MIX: Final[Mapping[str, int]] = {
-    atm.WITHDRAWAL: 55, atm.INQUIRY: 15, atm.DEPOSIT: 18, atm.TRANSFER: 12,
+    atm.WITHDRAWAL: 47, atm.INQUIRY: 14, atm.DEPOSIT: 17, atm.TRANSFER: 11, atm.PIN_CHANGE: 4, "load_designated": 4,
+    "load_other": 3,
 }  # fmt: skip
 """What people come to a machine for, in 100."""
 
@@ -33,9 +36,14 @@ UNHEARD: Final = "unheard"
 PLANTED: Final[Mapping[str, int]] = {"nothing": 20, "partly": 10, "unknown": 10, UNHEARD: 10}
 """What is made to go wrong at 200 machines: what withdrawals dispense, and deposits without an answer."""
 
+FIELD_SHARE: Final = 0.3
+"""How many hold a card that can into the machine's field (挥卡取款)."""
+LOADS: Final = ("load_designated", "load_other")
+
 DISPENSE_S: Final = 0.05
 DOUBLE_SHARE: Final = 0.03
 _STRIKES_AT_ONCE: Final = 8
+_CHOICES: Final = 40
 _WAIT_S, _PAUSE_S = 0.02, 0.25
 
 
@@ -89,8 +97,10 @@ class Machines(Trade):
         draw: random.Random,
         habits: Habits,
         seen: Callable[[Memory, Outcome], None],
+        holders: Holders | None = None,
+        hands: Hands | None = None,
     ) -> None:
-        super().__init__(line, purse, figures, draw, MACHINE_MIX, habits, seen)
+        super().__init__(line, purse, figures, draw, MACHINE_MIX, habits, seen, holders, hands)
         self.struck: Counter[str] = Counter()
 
     def install(self, memory: Memory, session: Session) -> None:
@@ -100,13 +110,17 @@ class Machines(Trade):
         machine.dispense_s = DISPENSE_S
         machine.vault.load(_fresh(machine), machine.at)
 
-    def _holder(self, asked: Ask) -> Any:
+    def _holder(self, asked: Ask, visit: Visit, hand: Hand | None = None) -> Any:
         """The person at the machine: takes the notes and the card, and less where there is less."""
-        if asked.what == "pin":
-            return super()._holder(asked)
+        if asked.what in ("pin", "application", "holder_id", "tap_again", "offline_pin"):
+            return super()._holder(asked, visit, hand)
+        if asked.what == "new_pin":
+            return visit.new_pin(asked.about, self._draw.randrange(10**12))
+        if asked.what == "new_pin_again":
+            return visit.new_pin_again()
         return size(asked.about) if asked.what == "cash" else True
 
-    def _customer(self, site: Site) -> Flow[Outcome]:
+    def _customer(self, site: Site) -> Errand:
         machine = _machine(site)
         self._attend(machine)
         kind = self._draw.choice(self._kinds)
@@ -114,21 +128,62 @@ class Machines(Trade):
             if not machine.vault.faults and self._draw.random() < DOUBLE_SHARE:
                 machine.vault.faults.append(Fault("reject", 1))
             return self._withdrawal(machine)
-        card = self._purse.pick(self._draw)
+        if kind in (LOADS if machine.reader is not None else ()):
+            return self._load(machine, kind)
         if kind == atm.DEPOSIT:
-            return self._deposit(machine)
+            return Errand(self._deposit(machine))
         if kind == atm.TRANSFER:
             amount = self._draw.randrange(1_000, 300_000)
-            return atm.transfer(machine, self.line, card, amount, self._purse.pick(self._draw).pan)
-        return atm.inquire(machine, self.line, card)
+            return Errand(atm.transfer(machine, self.line, self._striped(machine), amount, self._any().pan))
+        if kind == atm.PIN_CHANGE:
+            return Errand(atm.change_pin(machine, self.line, self._striped(machine)))
+        hand = self._inserted(machine)
+        if hand is not None:
+            return Errand(atm_chip.inquire(machine, self.line, hand.card, interface=hand.icc.interface), hand)
+        return Errand(atm.inquire(machine, self.line, self._striped(machine)))
 
-    def _withdrawal(self, machine: AtmMemory) -> Flow[Outcome]:
+    def _any(self) -> Card:
+        return self._purse.pick(self._draw)
+
+    def _striped(self, machine: AtmMemory) -> Card:
+        """A card whose stripe this machine takes: it refuses that of a chip it can read."""
+        card = self._any()
+        for _ in range(_CHOICES):
+            if machine.reader is None or not has_chip(card):
+                break
+            card = self._any()
+        return card
+
+    def _inserted(self, machine: AtmMemory) -> Hand | None:
+        """Somebody with a chip card in the slot or in the field; None where the machine reads none, or one without."""
+        if machine.reader is None:
+            return None
+        card = self._any()
+        interface = CONTACTLESS if self._draw.random() < FIELD_SHARE else CONTACT
+        return self._hand(card, interface) or self._hand(card, CONTACT)
+
+    def _withdrawal(self, machine: AtmMemory) -> Errand:
         amount = self._draw.randrange(4, 40) * 5_000  # two notes at least: part of them can come out
-        return atm.withdraw(machine, self.line, self._purse.pick(self._draw), amount)
+        hand = self._inserted(machine)
+        if hand is not None:
+            return Errand(atm_chip.withdraw(machine, self.line, hand.card, amount, interface=hand.icc.interface), hand)
+        return Errand(atm.withdraw(machine, self.line, self._striped(machine), amount))
+
+    def _load(self, machine: AtmMemory, kind: str) -> Errand:
+        """Electronic cash, from the account of the same card or of another one of any bank behind the same centre."""
+        hand = self._loadable()
+        if hand is None:
+            return Errand(atm.inquire(machine, self.line, self._striped(machine)))
+        card = hand.card
+        room = min(card.e_cash_max_minor - hand.balance_minor, LOAD_MAX_MINOR)
+        amount = self._draw.randint(1, max(1, room // 1_000)) * 1_000
+        if kind == "load_other":
+            return Errand(atm_chip.load_other(machine, self.line, self._payer(card), card, amount), hand)
+        return Errand(atm_chip.load_designated(machine, self.line, card, amount), hand)
 
     def _deposit(self, machine: AtmMemory) -> Flow[Outcome]:
         notes = {10_000: self._draw.randrange(1, 15), 5_000: self._draw.randrange(3)}
-        return atm.deposit(machine, self.line, self._purse.pick(self._draw), notes)
+        return atm.deposit(machine, self.line, self._striped(machine), notes)
 
     def _attend(self, machine: AtmMemory) -> None:
         """A custodian comes where the machine pays nothing any more."""
@@ -159,8 +214,8 @@ class Machines(Trade):
         if planted.what == UNHEARD:
             lost: list[bool] = []
 
-            def deaf() -> Flow[Outcome]:
-                return unheard(self._deposit(machine), planted.odd, lost)
+            def deaf() -> Errand:
+                return Errand(unheard(self._deposit(machine), planted.odd, lost))
 
             await self._until(site, deaf, lambda: bool(lost), give_up)
             self.struck[UNHEARD] += bool(lost)
@@ -171,9 +226,7 @@ class Machines(Trade):
         await self._until(site, lambda: self._withdrawal(machine), lambda: fault not in waiting, give_up)
         self.struck[planted.what] += fault not in waiting
 
-    async def _until(
-        self, site: Site, flow: Callable[[], Flow[Outcome]], done: Callable[[], bool], give_up: float
-    ) -> None:
+    async def _until(self, site: Site, errand: Callable[[], Errand], done: Callable[[], bool], give_up: float) -> None:
         """Customers one after another at this machine until it has happened."""
         loop = asyncio.get_running_loop()
         while not done() and loop.time() < give_up:
@@ -181,7 +234,7 @@ class Machines(Trade):
                 await asyncio.sleep(_WAIT_S)
                 continue
             self._attend(_machine(site))
-            outcome = await self.dialogue(site, flow())
+            outcome = await self.dialogue(site, *errand())
             # A host that is not there is not asked fifty times a second.
             await asyncio.sleep(_WAIT_S if outcome is not None and outcome.state != "unsent" else _PAUSE_S)
 

@@ -1,12 +1,14 @@
 """The report page of a day: one self-contained HTML file with charts, in English and Chinese."""
 
 import math
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from switch.app.fees import CARDS
 from switch.wire.codes import RESPONSE_CODES
 from switch.wire.transactions import APPROVED, BY_NAME
 from terminals.slips import CUT_HERE
@@ -31,6 +33,15 @@ PLANTED = {
     "unheard": "deposits without an answer 存款无应答",
 }
 """What was planted at the machines."""
+
+READ = {
+    "contactless": "contactless 挥卡", "contact": "contact 插卡", "stripe": "stripe 刷卡", "keyed": "keyed 手输",
+    "other": "other 其他",
+}  # fmt: skip
+"""How cards were read."""
+
+OFFLINE_APPROVALS = ("Y1", "Y3")
+"""Answers of chips that no host gave."""
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 860, 220, 56, 24
 
@@ -100,6 +111,26 @@ def bars(counts: dict[str, int], names: dict[str, str]) -> list[dict[str, Any]]:
     return [{"label": names.get(k, k), "count": n, "width": max(0.4, 100 * n / top)} for k, n in ordered]
 
 
+def planted_rows(chips: Mapping[str, Any]) -> list[tuple[str, int, str]]:
+    """What was planted with chips, how often, and what came of it."""
+    planted, came = chips["planted"], chips["came"]
+
+    def count(what: str, how: str) -> int:
+        return int(came.get(what, {}).get(how, 0))
+
+    return [
+        ("forged certificates 伪造TC", planted["forged"], f"{count('forged', '05')} refused 拒绝"),
+        ("replayed certificates 重复上送", planted["replayed"], f"{count('replayed', '94')} answered 94"),
+        ("flash cards 闪卡", planted["flash"], f"{count('flash', 'once')} debited once 只扣一次"),
+        (
+            "stripes of chip cards 复合卡刷磁条", planted["swiped"],
+            f"{count('swiped', 'by the terminal') + count('swiped', '58')} refused 拒绝 "
+            f"({count('swiped', 'by the terminal')} by the terminal, {count('swiped', '58')} by the switch: 58)",
+        ),
+        ("loads in doubt 可疑圈存", planted["load_doubts"], f"{chips['doubtful_listed']} listed 列入清单"),
+    ]  # fmt: skip
+
+
 def _slips(result: "DayResult", most: int = 3) -> list[str]:
     """A few slips as the terminals printed them."""
     path = result.ground.directory / "slips.txt"
@@ -142,9 +173,13 @@ def write_report(result: "DayResult", path: Path) -> Path:
             logarithmic=True,
         ),
         declines=bars(
-            {code: n for code, n in data["by_response"].items() if code not in APPROVED},
+            {code: n for code, n in data["by_response"].items() if code not in (*APPROVED, *OFFLINE_APPROVALS)},
             {**codes, "silence": "-- no answer 无应答"},
         ),
+        read=bars({name: n for name, n in data["chips"]["entries"].items() if n}, READ),
+        chip_cards=bars(data["chips"]["profiles"], {}),
+        planted_chips=planted_rows(data["chips"]),
+        cards=CARDS,
         faults=FAULTS,
         planted=PLANTED,
         slips=_slips(result),

@@ -2,14 +2,18 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from switch.wire.codes import RESPONSE_CODES
 from switch.wire.transactions import BY_NAME, FINANCIAL_MTIS
 from terminals.device.dialogue import Outcome
+from terminals.device.memory import Memory
 
 _RECENT: Final = 2000
+
+ENTRIES: Final = {"01": "keyed", "02": "stripe", "05": "contact", "07": "contactless", "80": "fallback", "90": "stripe"}
+"""How a card was read, by the first digits of DE22."""
 
 
 def _systems_fault(code: str) -> bool:
@@ -118,3 +122,30 @@ class Figures:
 
 def _quantile(ordered: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
+
+
+def chip_counts(memories: Iterable[Memory], find: Callable[[str], Any]) -> dict[str, Any]:
+    """How cards were read and what chips did, out of the terminals' own books; `find` gives the card of a number."""
+    entries: Counter[str] = Counter()
+    profiles: Counter[str] = Counter()
+    offline: Counter[str] = Counter()
+    loads: Counter[str] = Counter()
+    no_pin = doubts = 0
+    for memory in memories:
+        doubts += len(memory.doubts)
+        for item in (*memory.closed, *memory.items):
+            entries[ENTRIES.get(item.entry_mode[:2], "other")] += 1
+            chip = item.chip
+            if chip is None:
+                continue
+            profiles[getattr(find(chip.pan), "chip", "") or "other"] += 1
+            no_pin += chip.no_pin
+            if item.row.chip == "offline":
+                word = {"offline": "held", "approved": "delivered"}.get(item.state, "refused")
+                offline[word if chip.certificate == "TC" else "declined by the chip"] += 1
+            elif item.row.chip in ("load", "takeup"):
+                loads[f"{item.kind} {item.state}"] += 1
+    return {
+        "entries": dict(entries), "profiles": dict(profiles), "offline": dict(offline), "loads": dict(loads),
+        "no_pin": no_pin, "loads_in_doubt": doubts,
+    }  # fmt: skip

@@ -11,9 +11,12 @@ from typing import Final
 
 from switch.crypto.block import adjust_parity
 from terminals.device.atm import AtmMemory
+from terminals.device.backoffice import OfficeMemory
 from terminals.device.cash import Cassette, Vault
 from terminals.device.memory import Memory
 from terminals.device.pinpad import PinPad
+from terminals.device.taps import Lists
+from terminals.device.validator import ValidatorMemory
 
 ACQUIRER: Final = "999"
 """First three digits of every merchant number here; no acquirer has it."""
@@ -46,6 +49,16 @@ _CASSETTES: Final = {"ATM": ((10_000, False), (10_000, False), (5_000, False)),
                      "CRS": ((10_000, True), (10_000, True), (5_000, True), (2_000, False))}  # fmt: skip
 """By model, a cash dispenser or a recycler: denomination (minor units) of each cassette, and whether it recycles."""
 
+TRANSIT_MCC: Final = "4111"
+"""Local passenger transport."""
+OFFICE: Final = "BO"
+"""Model of a back office's terminal at the acquirer: it has no reader, its cards were read by validators."""
+_VALIDATORS: Final = ("contactless",)
+_ZONES: Final = 3
+_LINES_MAX: Final = 40
+_FARES: Final = (100, 200, 200, 300)
+"""What the first zone of a line costs (minor units); each further zone half as much again."""
+
 _NAMES_FIRST: Final = "和福祥顺兴泰永恒瑞隆"
 _NAMES_SECOND: Final = "记源盛安丰华来康达美"
 _SERIAL_MAX: Final = 9_999
@@ -69,6 +82,27 @@ class Terminal:
     model: str = ""
     capabilities: tuple[str, ...] = ("stripe",)
     topology: str = "indirect"
+
+
+@dataclass(frozen=True, slots=True)
+class Validator:
+    """A gate on a bus: its number at the operator, the line it runs on and the zone where it begins."""
+
+    tid: str
+    line: str
+    zone: str
+    capabilities: tuple[str, ...] = _VALIDATORS
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """A bus operator: one merchant. `terminals` are its back office's at the acquirer, `validators` its own."""
+
+    mid: str
+    name: str
+    lists: Lists
+    terminals: tuple[Terminal, ...]
+    validators: tuple[Validator, ...]
 
 
 def mint(seed: int, count: int, sm4_share: float = 1 / 3) -> list[Terminal]:
@@ -118,8 +152,45 @@ def mint_machines(seed: int, count: int, sm4_share: float = 1 / 3) -> list[Termi
         mid = f"{ACQUIRER}{city}{MACHINE_MCC}{n + 1:04d}"
         model = ("ATM", "CRS")[n % 2]
         place = f"{district}自助银行"
-        fleet.append(Terminal(f"{60_000_001 + n}", mid, MACHINE_MCC, place, suite, district, tmk, model))
+        reads = ("stripe", "contact", "contactless")
+        fleet.append(Terminal(f"{60_000_001 + n}", mid, MACHINE_MCC, place, suite, district, tmk, model, reads))
     return fleet
+
+
+def mint_operators(
+    seed: int, count: int, validators: int, terminals: int = 2, sm4_share: float = 1 / 3
+) -> list[Operator]:
+    """`count` bus operators with `validators` gates each, and the `terminals` of their back offices at the acquirer.
+
+    Lines and fares by line and zone come from the seed. Raises ValueError for a negative count, or more than 99
+    operators, 99 terminals or 9,999 validators of one.
+    """
+    if not (0 <= count <= 99 and 0 <= terminals <= 99 and 0 <= validators <= _SERIAL_MAX):
+        raise ValueError("there are up to 99 operators here, with up to 99 terminals and 9,999 validators each")
+    key = hashlib.sha256(b"shoudan operators %d" % seed).digest()
+    found: list[Operator] = []
+    for n in range(count):
+        drawn = hmac.digest(key, b"operator %d" % n, "sha256")
+        city, district = _DISTRICTS[drawn[0] % len(_DISTRICTS)]
+        mid, name = f"{ACQUIRER}{city}{TRANSIT_MCC}{n + 1:04d}", f"{district}公交公司"
+        lines = [str(101 + (drawn[1] * 7 + 3 * line) % 800) for line in range(min(_LINES_MAX, validators // 4 + 1))]
+        first = {line: _FARES[drawn[2 + place % 30] % len(_FARES)] for place, line in enumerate(lines)}
+        fares = [
+            (line, str(zone + 1), minor + zone * minor // 2) for line, minor in first.items() for zone in range(_ZONES)
+        ]
+        gates = [
+            Validator(f"9{n + 1:02d}{gate + 1:05d}", lines[gate % len(lines)], str(gate // len(lines) % _ZONES + 1))
+            for gate in range(validators)
+        ]
+        office = []
+        for place in range(terminals):
+            stuff = hmac.digest(key, b"tmk %d %d" % (n, place), "sha256")
+            suite = "sm4" if int((place + 1) * sm4_share + 1e-9) > int(place * sm4_share + 1e-9) else "3des"
+            tmk = adjust_parity(stuff[:16]) if suite == "3des" else stuff[:16]
+            tid = f"8{n + 1:02d}{place + 1:05d}"
+            office.append(Terminal(tid, mid, TRANSIT_MCC, name, suite, district, tmk, OFFICE, _VALIDATORS))
+        found.append(Operator(mid, name, Lists(1, frozenset(), tuple(fares)), tuple(office), tuple(gates)))
+    return found
 
 
 def _merchant(stuff: bytes, serials: dict[tuple[str, str], int]) -> tuple[str, str, str, str]:
@@ -154,4 +225,10 @@ def memory_of(terminal: Terminal) -> Memory:
     if terminal.model in _CASSETTES:
         vault = Vault([Cassette(minor, recycles=recycles) for minor, recycles in _CASSETTES[terminal.model]])
         return AtmMemory(terminal.tid, terminal.mid, terminal.mcc, terminal.merchant_name, pinpad, vault)
-    return Memory(terminal.tid, terminal.mid, terminal.mcc, terminal.merchant_name, pinpad)
+    kind = OfficeMemory if terminal.model == OFFICE else Memory
+    return kind(terminal.tid, terminal.mid, terminal.mcc, terminal.merchant_name, pinpad)
+
+
+def validator_of(operator: Operator, validator: Validator) -> ValidatorMemory:
+    """A validator out of the box, with its operator's lists."""
+    return ValidatorMemory(validator.tid, operator.mid, operator.name, validator.line, validator.zone, operator.lists)

@@ -20,10 +20,30 @@ class Call(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """Ask the person at the terminal: `what` is "pin" (answered with digits, or "" to refuse), `about` the card."""
+    """Ask the person at the terminal: `what` is "pin" (answered with digits, or "" to refuse), `about` the card; also
+    "new_pin" and "new_pin_again" (digits). May raise Cancelled.
+
+    A chip's dialogue also asks
+      "offline_pin"  `about` how many tries are left, None where the card does not tell; answered with digits, "" to
+                     refuse, or None where the PIN pad does not work
+      "application"  `about` the tuple of names to choose from; answered with its index, or None for none of them
+      "holder_id"    `about` type and number of the certificate the holder must show; answered with a bool
+      "load_card"    `about` the card that pays: at a machine, its holder takes it and puts in the chip card that is
+                     to be loaded; answered with a bool
+      "tap_again"    `about` None: the card left too early; answered with a bool, True when a card is there again
+    """
 
     what: str
     about: Any
+
+
+class Apdu(NamedTuple):
+    """Send a command to the card in the reader; the answer is its response, data and status word.
+
+    Raises CardRemoved when no card is there, or is not any more.
+    """
+
+    command: bytes
 
 
 class Wait(NamedTuple):
@@ -32,7 +52,7 @@ class Wait(NamedTuple):
     seconds: float
 
 
-FlowEffect: TypeAlias = Call | Ask | Wait
+FlowEffect: TypeAlias = Call | Ask | Wait | Apdu
 T = TypeVar("T")
 Flow: TypeAlias = Generator[FlowEffect, Any, T]
 
@@ -51,6 +71,18 @@ class HostUnreachable(FlowError):
 
 class Cancelled(FlowError):
     """The person pressed cancel."""
+
+
+class CardRemoved(FlowError):
+    """The card was taken out, or left the field: the command may have been heard or not."""
+
+
+class CardError(FlowError):
+    """The card answered a status word its dialogue cannot go on with; `sw` is it."""
+
+    def __init__(self, sw: int) -> None:
+        super().__init__(f"{sw:04X}")
+        self.sw = sw
 
 
 class PowerOff(FlowError):

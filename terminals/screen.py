@@ -25,6 +25,10 @@ def spark(values: list[float], width: int = 40) -> str:
     return "".join(SPARK[min(7, int(value / top * 7.99))] for value in shown)
 
 
+_OFFLINE: Final = {"Y1": "approved offline 脱机批准", "Y3": "unable to go online, approved 不能联机脱机批准"}
+"""Decisions of chips that are no host's answers."""
+
+
 def answers(by_transaction: Mapping[str, int], by_response: Mapping[str, int]) -> Table:
     """Transactions and response codes side by side, the most frequent first."""
     table = Table(title="Answers 应答", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -48,6 +52,8 @@ def response(code: str) -> str:
     """A response code and what it means; "silence" is none at all."""
     if code == "silence":
         return "-- no answer 无应答"
+    if code in _OFFLINE:
+        return f"{code} {_OFFLINE[code]}"
     entry = RESPONSE_CODES.get(code)
     return f"{code} {entry.en}" if entry else code
 

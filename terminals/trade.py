@@ -14,13 +14,15 @@ from typing import Any, Final, NamedTuple, Protocol
 from switch.crypto.errors import CryptoError
 from switch.wire.errors import WireError
 from switch.wire.transactions import BY_NAME, Transaction
-from terminals.device import pos
+from terminals.device import chip, pos
 from terminals.device.dialogue import Line, Outcome
 from terminals.device.memory import Item, Memory
 from terminals.drive.aio import Session
 from terminals.figures import Figures
 from terminals.flow import Ask, Flow, PowerOff
 from terminals.goods import extras
+from terminals.hands import CONTACT, CONTACTLESS, Hand, Hands
+from terminals.holders import Holders, Visit
 
 MIX: Final[Mapping[str, int]] = {
     "sale": 48, "balance": 10, "preauth": 14, "completion": 9, "sale_void": 6, "refund": 5, "preauth_void": 3,
@@ -40,10 +42,23 @@ WHOLE_MIX: Final[Mapping[str, int]] = {
 }  # fmt: skip
 """Every row of the POS matrix, in 1,000."""
 
+CHIP_MIX: Final[Mapping[str, int]] = {
+    **WHOLE_MIX,
+    "load_designated": 14, "load_cash": 9, "load_other": 6, "load_cash_void": 3, "load_takeup": 1,
+    "chip_offline_refund": 5,
+}  # fmt: skip
+"""The same with what is done with electronic cash alone."""
+
 WITHOUT_MONEY: Final[Mapping[str, Callable[[Memory, Line], Flow[Outcome]]]] = {
     "echo": pos.echo, "parameters": pos.parameters, "status": pos.status,
 }  # fmt: skip
 """What a mix may hold besides the rows of the matrix."""
+
+SMALL_MINOR: Final = (100, 4_500)
+"""What small sales with a chip come to: electronic cash pays them."""
+
+LOAD_MAX_MINOR: Final = 30_000
+"""The most that people load at a time."""
 
 ASSISTED_MAX_MINOR: Final = 30_000
 """What people let a merchant pay out to them at a time."""
@@ -70,7 +85,8 @@ class Purse(Protocol):
 
 class Habits(NamedTuple):
     """How people pay: `amounts` are the least and the most of a purchase, minor units, `typical` tells whether small
-    ones prevail as in a shop or all are as likely; the rest are shares of 1."""
+    ones prevail as in a shop or all are as likely; the rest are shares of 1: `taps` of chip cards that are held to the
+    field where there is one, `small` of their sales that electronic cash may pay."""
 
     amounts: tuple[int, int] = (100, 500_000)
     typical: bool = True
@@ -78,6 +94,15 @@ class Habits(NamedTuple):
     with_pin: float = 0.85
     wrong_pin: float = 0.0
     power_off: float = 0.0
+    taps: float = 0.6
+    small: float = 0.5
+
+
+class Errand(NamedTuple):
+    """What somebody comes for: the dialogue, and the chip card in their hand, if it is done with one."""
+
+    flow: Flow[Outcome]
+    hand: Hand | None = None
 
 
 SHOP: Final = Habits()
@@ -103,11 +128,12 @@ class Site:
     def owes(self) -> bool:
         """Whether something is still open: a debt, a settlement begun, items in an open batch."""
         memory = self.memory
-        return memory.pending is not None or memory.settling is not None or bool(memory.items)
+        return memory.owes or memory.settling is not None or bool(memory.items)
 
 
 class Trade:
-    """A fleet and its customers on one event loop. `seen` is told of every dialogue that ended."""
+    """A fleet and its customers on one event loop. `seen` is told of every dialogue that ended; `holders` is shared by
+    fleets whose customers have the same cards."""
 
     def __init__(
         self,
@@ -118,8 +144,12 @@ class Trade:
         mix: Mapping[str, int] = MIX,
         habits: Habits = SHOP,
         seen: Callable[[Memory, Outcome], None] = lambda memory, outcome: None,
+        holders: Holders | None = None,
+        hands: Hands | None = None,
     ) -> None:
         self.line = line
+        self.hands = hands
+        self.holders = holders if holders is not None else Holders()
         self.sites: list[Site] = []
         self.figures = figures
         self._purse = purse
@@ -156,11 +186,16 @@ class Trade:
 
         return await asyncio.gather(*(one(site) for site in sites))
 
-    async def dialogue(self, site: Site, flow: Flow[Outcome]) -> Outcome | None:
-        """One dialogue of one terminal; None where power was lost in it, or where no message could be made of it."""
+    async def dialogue(self, site: Site, flow: Flow[Outcome], hand: Hand | None = None) -> Outcome | None:
+        """One dialogue of one terminal; None where power was lost in it, or where no message could be made of it.
+
+        The card in the `hand` goes back where it came from.
+        """
         site.busy = True
+        visit = self.holders.visit()
+        outcome: Outcome | None = None
         try:
-            outcome = await site.session.run(flow, self._holder)
+            outcome = await site.session.run(flow, lambda asked: self._holder(asked, visit, hand), hand)
         except PowerOff:
             self.figures.power_offs += 1
             return None
@@ -173,20 +208,33 @@ class Trade:
             return outcome
         finally:
             site.busy = False
+            visit.end(outcome)
+            if hand is not None and self.hands is not None:
+                self.hands.put(hand)
 
-    def start(self, site: Site, flow: Flow[Outcome]) -> None:
+    def start(self, site: Site, flow: Flow[Outcome], hand: Hand | None = None) -> None:
         """Let a dialogue run on its own; `run` waits for all of them."""
         loop = asyncio.get_running_loop()
         site.busy = True  # the task itself begins later: nobody else may come meanwhile
-        task = loop.create_task(self.dialogue(site, flow))
+        task = loop.create_task(self.dialogue(site, flow, hand))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         if self._draw.random() < self._habits.power_off:
             loop.call_later(self._draw.random() * 0.01, site.session.power_off)
 
-    def _holder(self, asked: Ask) -> str:
-        """The cardholder at the PIN pad; one who does not know the PIN enters none."""
-        pin = str(asked.about.pin)
+    def _holder(self, asked: Ask, visit: Visit, hand: Hand | None = None) -> Any:
+        """The cardholder: takes the first application, comes back with a card that left too early, and enters the PIN;
+        who does not know it enters none."""
+        match asked.what:
+            case "application":
+                return 0
+            case "holder_id":
+                return True
+            case "tap_again":
+                return hand is not None and hand.again()
+            case "offline_pin":  # the chip's own: a change at a machine does not reach it
+                return hand.icc.image.pin if hand is not None else ""
+        pin = visit.pin(asked.about)
         if pin and self._draw.random() < self._habits.wrong_pin:
             return f"{(int(pin) + 1) % 10 ** len(pin):0{len(pin)}d}"
         return pin
@@ -204,7 +252,7 @@ class Trade:
                 await asyncio.sleep(late)
             site = self._free_site()
             if site is not None and at < until:
-                self.start(site, self._customer(site))
+                self.start(site, *self._customer(site))
         while self._tasks:
             await asyncio.wait(set(self._tasks), timeout=1.0)
 
@@ -220,25 +268,90 @@ class Trade:
                 return site
         return None
 
-    def _customer(self, site: Site) -> Flow[Outcome]:
-        draw, habits, memory = self._draw, self._habits, site.memory
+    def _customer(self, site: Site) -> Errand:
+        draw, memory = self._draw, site.memory
         wanted = site.wish or draw.choice(self._kinds)
         if wanted in WITHOUT_MONEY:
-            return WITHOUT_MONEY[wanted](memory, self.line)
+            return Errand(WITHOUT_MONEY[wanted](memory, self.line))
         row, original = BY_NAME[wanted], None
+        if row.chip and (memory.reader is None or self.hands is None):
+            wanted, row = "sale", BY_NAME["sale"]
         while row.original:
             candidates = memory.open_to(row)[-_CHOICES:]
             if candidates:
                 original = draw.choice(candidates)
                 break
-            row = BY_NAME[row.of[0]]
+            # nobody comes for an upload: electronic cash is spent by a sale
+            row = BY_NAME["sale" if row.of[0] == chip.OFFLINE_SALE else row.of[0]]
         self._remember(site, wanted if row.name != wanted else "")
+        if row.chip:
+            return self._e_cash(memory, row, original)
         card = self._purse.pick(draw) if original is None else self._purse.find(original.pan)
+        return self._paying(memory, row, card, original)
+
+    def _paying(self, memory: Memory, row: Transaction, card: pos.Card | None, original: Item | None) -> Errand:
+        """With the chip where card and terminal have one, else by the stripe; some numbers are keyed in."""
+        draw, habits = self._draw, self._habits
         amount = self._amount(row, original) if row.amount else 0
         entry = pos.KEYED if draw.random() < habits.keyed else pos.SWIPED
         pin = row.assisted or draw.random() < habits.with_pin
         more = extras(row, self._purse.pick(draw).pan)
-        return pos.transact(memory, self.line, row.name, card, amount, original, entry=entry, pin=pin, **more)
+        if row.carries_icc and entry == pos.SWIPED and memory.reader is not None and has_chip(card):
+            interface = self._interface(memory)
+            hand = self._hand(card, interface) or self._hand(card, interface := CONTACT)
+            if hand is not None:
+                if row.name == "sale" and draw.random() < habits.small:
+                    amount = draw.randint(*SMALL_MINOR)
+                flow = (chip.tap if interface == CONTACTLESS else chip.insert)(
+                    memory, self.line, row.name, hand.card, amount, original, detail=more.get("detail", b"")
+                )
+                return Errand(flow, hand)
+            entry = pos.KEYED  # the card is at another terminal: its number is given by telephone
+        return Errand(pos.transact(memory, self.line, row.name, card, amount, original, entry=entry, pin=pin, **more))
+
+    def _interface(self, memory: Memory) -> str:
+        """Where somebody holds a chip card."""
+        field = memory.reader is not None and memory.reader.contactless
+        return CONTACTLESS if field and self._draw.random() < self._habits.taps else CONTACT
+
+    def _hand(self, card: pos.Card | None, interface: str) -> Hand | None:
+        return self.hands.take(card, interface) if self.hands is not None else None
+
+    def _e_cash(self, memory: Memory, row: Transaction, original: Item | None) -> Errand:
+        """What is done with electronic cash alone: loads of all kinds, and the refund of what it paid."""
+        hand = self._loadable() if original is None else self._hand(self._purse.find(_chip_pan(original)), CONTACT)
+        if hand is None:
+            return Errand(pos.echo(memory, self.line))
+        amount, payer = 0, None
+        if original is not None:
+            amount = original.amount_minor
+        elif row.amount:
+            room = hand.card.e_cash_max_minor - hand.balance_minor
+            amount = self._draw.randint(1, max(1, min(room, LOAD_MAX_MINOR) // 1_000)) * 1_000
+        if row.detail:
+            payer = self._payer(hand.card)
+        flow = chip.insert(memory, self.line, row.name, payer or hand.card, amount, original, payer=payer)
+        return Errand(flow, hand)
+
+    def _loadable(self, interface: str = CONTACT, room: int = 1_000) -> Hand | None:
+        """Somebody with electronic cash on the card, and `room` for more."""
+        for _ in range(_CHOICES):
+            card = self._purse.pick(self._draw)
+            if getattr(card, "e_cash_max_minor", 0):
+                hand = self._hand(card, interface)
+                if hand is not None and self.hands is not None:
+                    if hand.card.e_cash_max_minor - hand.balance_minor >= room:
+                        return hand
+                    self.hands.put(hand)
+        return None
+
+    def _payer(self, card: Any) -> pos.Card:
+        """Another card behind the same centre, that pays a load."""
+        for _ in range(_CHOICES):
+            other = self._purse.pick(self._draw)
+            if other.pan != card.pan and getattr(other, "issuer", card.issuer).own == card.issuer.own:
+                break
+        return other
 
     def _remember(self, site: Site, wish: str) -> None:
         """Whether somebody comes back to this terminal; in the end they give up."""
@@ -272,7 +385,7 @@ class Trade:
 
     async def put_right(self, until: float) -> bool:
         """Put right what is owed and leave batches open; True when nothing is owed."""
-        return await self._until_none(until, lambda site: site.memory.pending is not None, pos.put_right)
+        return await self._until_none(until, lambda site: site.memory.owes, pos.put_right)
 
     async def _until_none(
         self, until: float, wanting: Callable[[Site], bool], flow: Callable[[Memory, Line], Flow[Outcome]]
@@ -306,7 +419,7 @@ class Trade:
             "unknown": figures.unknown,
             "p50": round(p50, 2),
             "p99": round(p99, 2),
-            "owing": sum(site.memory.pending is not None for site in self.sites),
+            "owing": sum(site.memory.owes for site in self.sites),
             "settled": sum(site.settled for site in self.sites),
         }
 
@@ -317,3 +430,13 @@ class Trade:
             "stale_replies": sum(site.session.stale for site in self.sites),
             "connects": sum(site.session.connects for site in self.sites),
         }
+
+
+def has_chip(card: Any) -> bool:
+    """Whether a card is known to have a chip."""
+    return bool(getattr(card, "chip", ""))
+
+
+def _chip_pan(item: Item) -> str:
+    """The number of the chip that an item was about."""
+    return item.pan if item.chip is None else item.chip.pan

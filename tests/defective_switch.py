@@ -15,6 +15,7 @@ from switch.engine.counterpart import Counterpart
 from switch.engine.engine import Engine
 from switch.machine import Link, Now, Out, Send
 from switch.wire.mab import network_mab
+from switch.wire.private import read_new_pin
 from switch.wire.profile import NetworkCodes
 
 EVERY = 5
@@ -94,6 +95,28 @@ def dropping(de: int) -> Callable[[Engine], Engine]:
 def keeps_processing_code(mti: str, fields: dict[int, Any]) -> tuple[str, dict[int, Any]]:
     if fields[3] == "300000":
         fields[3] = "310000"
+    return mti, fields
+
+
+def takes_machines_for_pos(mti: str, fields: dict[int, Any]) -> tuple[str, dict[int, Any]]:
+    """DE60.2.5 is a POS's everywhere."""
+    if mti != "0420" and fields.get(25) == "02":
+        fields[60] = fields[60][:8] + "03" + fields[60][10:]
+    return mti, fields
+
+
+def forgets_what_is_confirmed(mti: str, fields: dict[int, Any]) -> tuple[str, dict[int, Any]]:
+    """The confirmation of a deposit names no deposit."""
+    if mti == "0220" and fields[3] == "210000":
+        fields.pop(90, None)
+    return mti, fields
+
+
+def spoils_new_pins(mti: str, fields: dict[int, Any]) -> tuple[str, dict[int, Any]]:
+    """Of a PIN change the PIN arrives, and the new one does not."""
+    if fields[3] == "700000":
+        block = read_new_pin(63, fields[63])
+        fields[63] = fields[63].replace(block, bytes(len(block)))
     return mti, fields
 
 
@@ -306,6 +329,10 @@ DEFECTS: dict[str, Callable[[Engine], Any]] = {
     "drops-55": dropping(55),
     "drops-23": dropping(23),
     "drops-26": dropping(26),
+    "drops-103": dropping(103),
+    "machines-as-pos": changing(takes_machines_for_pos),
+    "confirms-nothing": changing(forgets_what_is_confirmed),
+    "spoils-new-pins": changing(spoils_new_pins),
     "drops-38": dropping(38),
     "pin-not-translated": pin_not_translated,
     "wrong-terminal": lambda engine: _Machine(engine, to_another_terminal),

@@ -39,7 +39,8 @@ def item(house: House, memory: Memory, kind: str, amount: int = 1000, issuer: in
 def fields_of(house: House, memory: Memory, one: Item) -> dict[int, Any]:
     """All fields of a request, DE64 as a place to put the MAC."""
     detail = extras(one.row, house.card(0, 2).pan).get("detail", b"")
-    fields = request_fields(memory, house.line, one, detail=detail)
+    pins = {"pin": house.card(0).pin, "new_pin": "905173"} if one.row.new_pin else {}
+    fields = request_fields(memory, house.line, one, detail=detail, **pins)
     if 37 in one.row.mandatory and one.original is not None:
         fields[37] = one.original.rrn
     return {**fields, 64: bytes(8)}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from switch.clearing.reconcile import Reconciliation, reconcile
-from switch.clearing.schema import JOURNAL, LEDGER, SWITCH_TABLES, TERMINALS
+from switch.clearing.schema import CHIPS, JOURNAL, LEDGER, PINS, SWITCH_TABLES, TERMINALS
 from switch.crypto.hsm import Hsm
 from switch.engine.books import Terminal
 from switch.engine.counterpart import Counterpart
@@ -19,6 +19,7 @@ from switch.engine.office import HASH, STORE
 from switch.engine.route import Routes
 from switch.issuer.centre import Centre
 from switch.issuer.host import PAN_HASH_KEY, PIN_REFERENCE_KEY, Bank
+from switch.issuer.masterkeys import take_master_keys
 from switch.issuer.portfolio import STANDARD_ISSUERS, Card, Portfolio
 from switch.issuer.rules import read_rules
 from switch.machine import Arm, Close, Effect, Link, Now, Out, Post, Send
@@ -30,7 +31,7 @@ from switch.wire.profile import NetworkProfile, PosProfile, load_profile
 from terminals.device.dialogue import Line
 from terminals.device.memory import Memory, terminals_rows
 from terminals.drive.instant import run
-from terminals.fleet import memory_of, mint, mint_machines
+from terminals.fleet import memory_of, mint, mint_machines, mint_operators
 from terminals.flow import Ask, Flow
 
 SEED = 20130501
@@ -73,6 +74,7 @@ class House:
         behind: dict[str, tuple[NetworkProfile, tuple[int, ...]]] | None = None,
         machines: int = 0,
         pos: PosProfile | None = None,
+        operators: int = 0,
     ) -> None:
         self.behind = behind or standard_lines()
         self.random = random.Random(seed)
@@ -80,12 +82,16 @@ class House:
         self.pos = pos or load_profile("unionpay-pos")
         assert isinstance(self.pos, PosProfile)
         self.line = Line(self.pos)
+        self.operators = mint_operators(seed, operators, 2)
         self.fleet = mint(seed, terminals) + mint_machines(seed, machines)
+        self.fleet += [terminal for operator in self.operators for terminal in operator.terminals]
         self.memories: list[Memory] = [memory_of(terminal) for terminal in self.fleet]
         self.portfolio = Portfolio(seed, STANDARD_ISSUERS, 1000)
         self.mono, self.wall = 1000.0, NOON
         self.rows: list[tuple[str, tuple[Any, ...]]] = []
         self.ledgers: dict[str, list[tuple[Any, ...]]] = {name: [] for name in self.behind}
+        self.chips: dict[str, list[tuple[Any, ...]]] = {name: [] for name in self.behind}
+        self.pins: dict[str, list[tuple[Any, ...]]] = {name: [] for name in self.behind}
         self.closed: list[tuple[Link, str]] = []
         self.meddle: Meddler = lambda name, send: send
         self.effects: list[tuple[str, Effect]] = []
@@ -107,6 +113,7 @@ class House:
         hsm.generate(PAN_HASH_KEY, "hash", "aes", 32)
         hsm.generate(PIN_REFERENCE_KEY, "pvk", "aes", 32)
         hsm.import_clear(f"zmk/{name}", "zmk", profile.keys.suite, ZMK)
+        take_master_keys(hsm, self.portfolio)
         banks = [Bank(self.portfolio, n, hsm) for n in issuers]
         return Centre(
             name, profile, profile.header.destination, banks, hsm, rules=read_rules(rules), settlement_date=DAY
@@ -209,7 +216,8 @@ class House:
 
     def _store(self, name: str, post: Post) -> None:
         if name != "switch":
-            self.ledgers[name].append(post.row)
+            books = {CHIPS.name: self.chips, PINS.name: self.pins}.get(post.table, self.ledgers)
+            books[name].append(post.row)
         elif not self.dead:
             assert post.number == len(self.rows) + 1, "rows are numbered without gaps"
             self.rows.append((post.table, post.row))
@@ -263,17 +271,20 @@ class House:
 
     # convenience
 
-    def card(self, issuer: int = 0, n: int = 0) -> Card:
-        """The n-th unblocked card of an issuer (0 is the own bank)."""
+    def card(self, issuer: int = 0, n: int = 0, chip: str | None = None) -> Card:
+        """The n-th unblocked card of an issuer (0 is the own bank), of a kind of chip ("" none; None any)."""
         good = (
             c for i in range(1000) if (c := self.portfolio.card(issuer, i)).status == "normal" and c.expiry > "2612"
-        )
+            and chip in (None, c.chip)
+        )  # fmt: skip
         for _ in range(n):
             next(good)
         return next(good)
 
     def run(self, flow: Flow[Any], pin: str | None = None, patience_s: float = 40.0) -> Any:
         def holder(asked: Ask) -> str:
+            if asked.what in ("new_pin", "new_pin_again"):
+                return "905173"
             return asked.about.pin if pin is None else pin
 
         return run(flow, lambda body: self.ask(body, patience_s), holder)
@@ -296,6 +307,10 @@ class House:
 
     def ledger_rows(self) -> list[dict[str, Any]]:
         return [dict(zip(LEDGER.names, row, strict=True)) for rows in self.ledgers.values() for row in rows]
+
+    def chip_rows(self) -> list[dict[str, Any]]:
+        """The issuers' books of chips."""
+        return [dict(zip(CHIPS.names, row, strict=True)) for rows in self.chips.values() for row in rows]
 
     def of(self, table: str) -> list[dict[str, Any]]:
         """The switch's rows of one table as dicts."""

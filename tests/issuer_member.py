@@ -6,13 +6,14 @@ It knows the member's master key in clear and does its own cryptography, so the 
 import hashlib
 from typing import Any
 
-from switch.clearing.schema import LEDGER
+from switch.clearing.schema import CHIPS, LEDGER, PINS
 from switch.crypto import pinblock
 from switch.crypto.block import cipher
 from switch.crypto.hsm import Hsm
 from switch.crypto.mac import sm4_cbc_mac, x9_9, x9_19
 from switch.issuer.centre import Centre
 from switch.issuer.host import PAN_HASH_KEY, PIN_REFERENCE_KEY, Bank
+from switch.issuer.masterkeys import take_master_keys
 from switch.issuer.portfolio import STANDARD_ISSUERS, Card, Portfolio
 from switch.issuer.rules import read_rules
 from switch.issuer.verify import Limits
@@ -33,6 +34,7 @@ WALL = 1_795_230_000.0
 """2026-11-21 11:00:00 in Beijing."""
 
 CODEC = codec_of(NETWORK)
+PORTFOLIO = Portfolio(7, STANDARD_ISSUERS, 500)
 
 
 def entropy_from(seed: int):
@@ -52,6 +54,7 @@ def issuer_hsm(name: str, suite: str, seed: int = 1) -> Hsm:
     hsm.generate(PAN_HASH_KEY, "hash", "aes", 32)
     hsm.generate(PIN_REFERENCE_KEY, "pvk", "aes", 32)
     hsm.import_clear(f"zmk/{name}", "zmk", suite, ZMK)
+    take_master_keys(hsm, PORTFOLIO)
     return hsm
 
 
@@ -61,7 +64,7 @@ class Member:
     def __init__(self, name="cups", rules=(), own=None, limits=None, signed_on=True, seed=1, profile=None):
         self.profile: NetworkProfile = profile or load_profile(name)
         self.hsm = issuer_hsm(name, self.profile.keys.suite, seed)
-        self.portfolio = Portfolio(7, STANDARD_ISSUERS, 500)
+        self.portfolio = PORTFOLIO
         own = name == "core" if own is None else own
         indexes = [0] if own else [1, 2, 3, 4]
         self.banks = [Bank(self.portfolio, i, self.hsm, limits or Limits()) for i in indexes]
@@ -71,6 +74,8 @@ class Member:
             name, self.profile, institution, self.banks, self.hsm, rules=read_rules(rules), settlement_date=DAY
         )
         self.rows: list[tuple[Any, ...]] = []
+        self.chips: list[tuple[Any, ...]] = []
+        self.pins: list[tuple[Any, ...]] = []
         self.arms: list[float] = []
         self.closed: list[str] = []
         self.headers: list[NetworkHeader] = []
@@ -117,13 +122,16 @@ class Member:
         for effect in out:
             match effect:
                 case Post(number, table, row):
-                    assert (number, table) == (len(self.rows) + 1, "ledger")
+                    assert number == len(self.rows) + len(self.chips) + len(self.pins) + 1
                     assert row[0] == number
-                    assert len(row) == len(LEDGER.names)
-                    self.rows.append(row)
+                    rows, names = {
+                        "chips": (self.chips, CHIPS.names), "pins": (self.pins, PINS.names),
+                    }.get(table, (self.rows, LEDGER.names))  # fmt: skip
+                    assert len(row) == len(names)
+                    rows.append(row)
                 case Send(link, body, header, _, after):
                     assert link is self.link
-                    assert after <= len(self.rows)
+                    assert after <= len(self.rows) + len(self.chips) + len(self.pins)
                     self.sent.append(effect)
                     if header:
                         self.headers.append(NetworkHeader.parse(header, len(header) + len(body)))
@@ -189,12 +197,12 @@ class Member:
         self.stan += 1
         return f"{self.stan:06d}"
 
-    def card(self, n: int = 0, issuer: int | None = None) -> Card:
-        """The n-th card of an issuer that is fit to pay."""
+    def card(self, n: int = 0, issuer: int | None = None, chip: str | None = None) -> Card:
+        """The n-th card of an issuer that is fit to pay; `chip` "" for one whose chip the issuer knows nothing of."""
         index = self.first_issuer if issuer is None else issuer
         cards = (self.portfolio.card(index, i) for i in range(500))
         good = [card for card in cards if card.status == "normal" and card.expiry > "2612"]
-        return good[n]
+        return [card for card in good if chip in (None, card.chip)][n]
 
     def request(self, kind: str, card: Card, amount: int = 0, pin: str | None = None, **extra) -> Message:
         """A request of the matrix, not yet MAC'd. `extra` sets fields (de38="..."); None drops one."""
@@ -270,6 +278,11 @@ class Member:
     def last(self, name: str) -> Any:
         return self.rows[-1][LEDGER.names.index(name)]
 
+    def events(self, *names: str) -> list[Any]:
+        """The chips' events so far; with names, those columns of each."""
+        rows = [dict(zip(CHIPS.names, row, strict=True)) for row in self.chips]
+        return [tuple(row[name] for name in names) if names else row["event"] for row in rows]
+
     def column(self, name: str) -> list[Any]:
         return [row[LEDGER.names.index(name)] for row in self.rows]
 
@@ -278,7 +291,8 @@ class Member:
         fresh = Member(self.profile.name, own=len(self.banks) == 1, signed_on=False)
         fresh.mono, fresh.stan = self.mono, self.stan
         fresh.rows = list(self.rows)
-        fresh.centre.recover(fresh.rows)
+        fresh.chips, fresh.pins = list(self.chips), list(self.pins)
+        fresh.centre.recover(fresh.rows, fresh.pins, fresh.chips)
         fresh.sign_on()
         return fresh
 

@@ -8,11 +8,15 @@ from house import SEED, ZMK, House
 from scenarios.sandwich.back import Watched, rules
 from scenarios.sandwich.judge import Judgement, judge
 from scenarios.sandwich.keyring import Keyring
-from scenarios.sandwich.mix import CHAINS, Script
+from scenarios.sandwich.machines import MachineScript
+from scenarios.sandwich.mix import CHAINS, Chips, Script
 from scenarios.sandwich.recorder import Recorder
 from switch.machine import Link
-from switch.wire.profile import NetworkProfile, load_profile
+from switch.wire.profile import NetworkProfile, PosProfile, load_profile
 from terminals.device import pos
+from terminals.device.atm import AtmMemory
+from terminals.device.dialogue import Line
+from terminals.device.memory import Memory
 from terminals.drive.instant import run
 from terminals.flow import Ask, Flow, TimedOut
 
@@ -23,9 +27,9 @@ PATIENCE_S = 60.0
 class Sandwich(House):
     """A house whose switch is under test, with `defects`."""
 
-    def __init__(self, *defects: str, terminals: int = 6, contrary: bool = True) -> None:
+    def __init__(self, *defects: str, terminals: int = 6, machines: int = 3, contrary: bool = True) -> None:
         lines: dict[str, NetworkProfile] = {name: load_profile(name) for name in ("cups", "core")}  # type: ignore[misc]
-        super().__init__(terminals, rules(30.0) if contrary else [])
+        super().__init__(terminals, rules(30.0) if contrary else [], machines=machines)
         assert isinstance(self.pos, type(self.line.profile))
         self.recorder = Recorder(Keyring(self.pos, lines, self.entropy), self.pos, lines)
         for terminal in self.fleet:
@@ -37,10 +41,18 @@ class Sandwich(House):
         self.engine = plant(self.engine, *defects)
         self.connect()
         self.links: dict[str, Link] = {}
-        self.scripts = {
-            memory.tid: Script(memory, self.line, self.portfolio, range(5), SEED, place)
-            for place, memory in enumerate(self.memories)
-        }
+        self._chips = Chips(self.portfolio)
+        self.scripts = {memory.tid: self.script(memory, place) for place, memory in enumerate(self.memories)}
+
+    def script(self, memory: Memory, place: int) -> Script | MachineScript:
+        """What a terminal or a machine does; a machine over the profile of machines."""
+        about = self.portfolio, range(5), SEED, place
+        if not isinstance(memory, AtmMemory):
+            return Script(memory, self.line, *about, self._chips)
+        profile = load_profile("unionpay-atm")
+        assert isinstance(profile, PosProfile)
+        self.recorder.speaks(memory.tid, profile)
+        return MachineScript(memory, Line(profile), *about, self._chips)
 
     def call(self, tid: str, body: bytes) -> bytes:
         """A terminal's request over its kept connection."""
@@ -70,7 +82,7 @@ class Sandwich(House):
 
     def dialogue(self, tid: str, flow: Flow[Any]) -> Any:
         def holder(asked: Ask) -> str:
-            return self.scripts[tid].pin(asked.about)
+            return self.scripts[tid].answer(asked)
 
         return run(flow, lambda body: self.call(tid, body), holder)
 
@@ -80,7 +92,7 @@ class Sandwich(House):
             for tid, script in self.scripts.items():
                 script.after(self.dialogue(tid, script.next()))
         for memory in self.memories:
-            self.dialogue(memory.tid, pos.settle(memory, self.line))
+            self.dialogue(memory.tid, pos.settle(memory, self.scripts[memory.tid].line))
         self.pass_time(200.0)
 
     def judged(self) -> Judgement:

@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from loadtest.bench import NETWORK_PURCHASE, POS_SALE, REQUIRED, bench_codec
+from loadtest.bench.codec import NETWORK_PURCHASE, POS_SALE, REQUIRED, bench_codec
 from loadtest.cli import register
 
 app = typer.Typer()
@@ -32,7 +32,7 @@ def test_the_figures() -> None:
 
 def test_results_are_compared_before_they_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(NETWORK_PURCHASE, 35, "6212140000000000030=2912")
-    monkeypatch.setattr("loadtest.bench.iso8583.decode", lambda body, spec: ({"t": "0200"}, {}))
+    monkeypatch.setattr("loadtest.bench.codec.iso8583.decode", lambda body, spec: ({"t": "0200"}, {}))
     with pytest.raises(RuntimeError, match="pos"):
         bench_codec(rounds=3, loops=1)
 

@@ -93,6 +93,14 @@ def test_a_damaged_key_file_names_its_line(hsm: Hsm, tmp_path: Path, line: str) 
         Hsm.load(path, LMK, seeded())
 
 
+def test_a_key_file_that_is_no_text_names_its_line(hsm: Hsm, tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    hsm.save(path)
+    path.write_bytes(path.read_bytes() + b'{"label": "\xff\xfe"}\n')
+    with pytest.raises(KeyBlockError, match=f"line {len(hsm) + 1} is no text: not a key file"):
+        Hsm.load(path, LMK, seeded())
+
+
 def test_a_key_file_with_swapped_labels_is_refused(hsm: Hsm, tmp_path: Path) -> None:
     path = tmp_path / "keys"
     hsm.save(path)

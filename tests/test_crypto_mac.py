@@ -113,3 +113,25 @@ def test_functions_refuse_wrong_lengths() -> None:
         mac.x9_19(bytes(24), b"")
     with pytest.raises(CryptoError, match="padding method 1 or 2, not 3"):
         mac.iso9797_alg3(DOUBLE, b"", pad=3)
+
+
+@given(st.binary(max_size=220), st.sampled_from(["3des", "sm4"]))
+def test_the_mac_in_one_function_is_the_one_by_steps(data: bytes, suite: str) -> None:
+    assert mac.message_mac("cup-ecb", suite, DOUBLE)(data) == mac.cup_ecb_mac(cipher(suite, DOUBLE), data)
+
+
+@given(st.binary(min_size=1, max_size=220))
+def test_the_retail_mac_ends_as_algorithm_3_says(data: bytes) -> None:
+    """CBC under the left half, then D under the right and E under the left, step by step."""
+    padded = mac.pad_zero(data, 8)
+    left, right = cipher("3des", DOUBLE[:8]), cipher("3des", DOUBLE[8:])
+    last = cbc_encrypt("3des", DOUBLE[:8], bytes(8), padded)[-8:]
+    assert mac.x9_19(DOUBLE, data) == left.encrypt(right.decrypt(last))
+
+
+def test_a_part_of_a_block_never_reaches_the_context() -> None:
+    retail = mac._retail(DOUBLE)
+    for size in (0, 3, 11):
+        with pytest.raises(CryptoError, match="whole blocks"):
+            retail(bytes(size))
+    assert retail(TEXT[:8]) == mac.x9_19(DOUBLE, TEXT[:8])

@@ -93,6 +93,39 @@ def test_the_cash_of_the_machines_agrees(day: tuple[Path, dict[str, Any], str]) 
     assert "Cash 现金账" in printed
 
 
+def test_chips_are_in_the_day(day: tuple[Path, dict[str, Any], str]) -> None:
+    _, data, printed = day
+    chips, e_cash = data["chips"], data["e_cash"]
+    entries = chips["entries"]
+    assert min(entries[way] for way in ("contact", "contactless", "stripe")) > 0
+    assert {"dual", "debit", "credit"} <= set(chips["profiles"])
+    assert {"sm", "dual_algorithm"} & set(chips["profiles"])
+    assert chips["offline"]["delivered"] > 0
+    assert chips["downloads"] > 0
+    assert (e_cash["balanced"], e_cash["difference_minor"], e_cash["held"]) == (True, 0, 0)
+    assert e_cash["card_minor"] + e_cash["doubt_minor"] == e_cash["shadow_minor"]
+    assert e_cash["uploaded"] == chips["offline"]["delivered"] - chips["offline"].get("held", 0)
+    buses = chips["buses"]
+    assert buses["rides"] == buses["taps"] == buses["delivered"] > 0
+    assert "= shadow accounts 影子账户" in printed
+
+
+def test_what_was_planted_with_chips_came_to_what_it_must(day: tuple[Path, dict[str, Any], str]) -> None:
+    directory, data, _ = day
+    chips = data["chips"]
+    assert chips["planted_in_order"] is True
+    assert chips["planted"] == {"forged": 1, "replayed": 6, "flash": 2, "swiped": 12, "load_doubts": 1}
+    assert chips["came"] == {
+        "forged": {"05": 1}, "replayed": {"94": 6}, "flash": {"once": 2}, "swiped": {"by the terminal": 6, "58": 6},
+    }  # fmt: skip
+    assert chips["doubtful_listed"] == 1
+    assert data["e_cash"]["listed"]["forged"] == 1
+    assert any(load["state"] == "sent" for load in data["e_cash"]["loads"])
+    report = (directory / "report.html").read_text(encoding="utf-8")
+    assert "Chips 芯片卡" in report
+    assert "6 answered 94" in report
+
+
 def test_a_changed_cash_row_is_named(day: tuple[Path, dict[str, Any], str], tmp_path: Path) -> None:
     directory, _, _ = day
     book = tmp_path / "terminals.db"

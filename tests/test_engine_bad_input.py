@@ -50,7 +50,7 @@ def moved(house: House) -> int:
     return len(house.of("journal")) + sum(map(len, house.ledgers.values()))
 
 
-FINANCIAL = [(row.name, de) for row in ROWS for de in row.mandatory]
+FINANCIAL = [(row.name, de) for row in ROWS if not row.chip for de in row.mandatory]
 
 
 @pytest.mark.parametrize(("kind", "de"), FINANCIAL, ids=[f"{kind}-DE{de}" for kind, de in FINANCIAL])
@@ -92,7 +92,7 @@ def test_a_message_without_money_lacks_a_mandatory_field(
     assert len(house.rows) == rows
 
 
-@pytest.mark.parametrize("kind", [row.name for row in ROWS])
+@pytest.mark.parametrize("kind", [row.name for row in ROWS if not row.chip])
 def test_no_card_at_all(house: House, memory: Memory, kind: str) -> None:
     one = item(house, memory, kind)
     assert ask(house, memory, one.row.mti, without(fields_of(house, memory, one), 2)).fields[39] == "30"

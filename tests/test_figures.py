@@ -135,6 +135,7 @@ def test_every_dimension() -> None:
         "topology": {("indirect",), ("-",)},
         "mcc": {("5411",)},
         "acquirer": {("04384530",)},
+        "card": {("-",)},
     }
     both = of(rows, by=["link", "response-class"]).groups
     assert {key: group.count for key, group in both.items()} == {
@@ -217,7 +218,8 @@ def write(path: Path, rows: list[Entry]) -> Path:
     connection.execute(JOURNAL.create())
     for number, entry in enumerate(rows, 1):
         values = entry._asdict() | {"number": number, "pan_sealed": b""}
-        connection.execute(JOURNAL.insert(), [values.get(name, "") for name in JOURNAL.names])
+        row = [values.get(name, b"" if kind == "BLOB" else "") for name, kind in JOURNAL.columns]
+        connection.execute(JOURNAL.insert(), row)
     connection.close()
     return path
 

@@ -255,7 +255,7 @@ def test_the_reversal_for_an_unknown_bank_is_12(member):
 
 def test_other_message_classes(member):
     request = member.request("sale", member.card(), 100)
-    assert member.send(Message("0620", request.fields))[0][39] == "40"
+    assert member.send(Message("0600", request.fields))[0][39] == "40"
     assert member.send(Message("0210", request.fields)) == []
     assert member.send(Message("9999", request.fields)) == []
     assert member.centre.statistics()["unexpected"] == 3

@@ -14,7 +14,7 @@ IO = {"socket", "asyncio", "subprocess", "threading", "selectors", "sqlite3"}
 MACHINE_ROOM = {"switch.machine", "switch.clearing", "switch.crypto.hsm", "switch.crypto.errors", "switch.wire"}
 FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
     "switch.wire": ({"switch.wire"}, {"msgspec"}, CLOCKS | CHANCE | IO),
-    "switch.crypto": ({"switch.crypto"}, {"cryptography", "gmssl"}, CLOCKS | CHANCE | IO),
+    "switch.crypto": ({"switch.crypto"}, {"cryptography", "gmssl", "tongsuopy", "gmpy2"}, CLOCKS | CHANCE | IO),
     "switch.machine": (set(), set(), CHANCE | IO),
     "switch.timings": (set(), set(), CLOCKS | CHANCE | IO),
     "switch.clearing": ({"switch.clearing", "switch.wire"}, set(), CLOCKS | CHANCE | IO),
@@ -24,7 +24,7 @@ FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
         CHANCE | IO,
     ),
     "switch.issuer": (
-        {"switch.issuer"} | MACHINE_ROOM,
+        {"switch.issuer", "switch.crypto.cardkeys", "switch.crypto.cryptogram", "switch.crypto.script"} | MACHINE_ROOM,
         {"msgspec"},
         CHANCE | IO,
     ),
@@ -38,8 +38,18 @@ FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
     ),
     "switch.app": ({"switch"}, {"msgspec", "typer", "rich", "uvloop", "apsw"}, {"random"}),
     "terminals.flow": (set(), set(), CLOCKS | CHANCE | IO),
+    "terminals.card": ({"terminals.card", "switch.wire", "switch.crypto"}, set(), CLOCKS | CHANCE | IO),
+    "terminals.card.mint": (
+        {"terminals.card", "switch.wire", "switch.crypto", "switch.issuer.portfolio"}, set(), CLOCKS | CHANCE | IO,
+    ),
+    "terminals.kernel": (
+        {"terminals.kernel", "terminals.flow", "switch.wire", "switch.crypto"}, set(), CLOCKS | CHANCE | IO,
+    ),
     "terminals.device": (
-        {"terminals.device", "terminals.flow", "switch.wire", "switch.crypto", "switch.clearing.schema"},
+        {
+            "terminals.device", "terminals.flow", "terminals.kernel", "switch.wire", "switch.crypto",
+            "switch.clearing.schema",
+        },
         {"apsw"},
         CHANCE | IO,
     ),
@@ -50,6 +60,11 @@ FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
     "terminals.screen": ({"switch.wire"}, {"rich"}, CHANCE | IO),
     "terminals.cli": ({"terminals", "switch.wire"}, {"typer", "rich", "uvloop"}, CHANCE | IO - {"asyncio"}),
     "terminals": ({"terminals", "switch.wire", "switch.crypto", "switch.issuer.portfolio"}, set(), CHANCE | IO),
+    "terminals.look": (
+        {"terminals", "switch.wire", "switch.crypto", "switch.issuer.portfolio"}, set(), CLOCKS | CHANCE | IO,
+    ),
+    "terminals.look.screen": ({"terminals.look"}, {"rich"}, CLOCKS | CHANCE | IO),
+    "terminals.look.cli": ({"terminals", "switch.wire"}, {"typer", "rich"}, CHANCE | IO),
     "scenarios": (
         {"scenarios", "terminals", "switch"},
         {"msgspec", "typer", "rich", "jinja2"},
@@ -57,7 +72,13 @@ FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
     ),
     # the layer under a switch's storage is SQLite's own interface
     "scenarios.drill.bad_disk": ({"switch.app.serve"}, {"apsw"}, CHANCE),
-    "loadtest": ({"loadtest", "terminals", "switch.wire"}, {"typer", "rich", "iso8583", "locust"}, set()),
+    # The one composition of a switch with a feature taken out: a process of its own, imported by nothing.
+    "loadtest.bench.without": ({"switch"}, set(), CHANCE | IO),
+    "loadtest": (
+        {"loadtest", "terminals", "switch.wire", "switch.crypto"},
+        {"typer", "rich", "iso8583", "locust", "uvloop", "cryptography"},
+        set(),
+    ),
 }  # fmt: skip
 
 OURS = ("switch", "terminals", "scenarios", "loadtest")

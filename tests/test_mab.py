@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from switch.wire.errors import DecodeError, EncodeError
-from switch.wire.mab import network_mab, pos_mab
+from switch.wire.mab import _careful_mab, network_mab, pos_mab
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "vectors.json").read_text())
 MESSAGES = json.loads((Path(__file__).parent / "vectors" / "messages.json").read_text())
@@ -75,3 +77,13 @@ def test_terminal_message_without_mac() -> None:
         pos_mab(bytes.fromhex("0800" + "0038000000C00010") + b"0" * 20)
     with pytest.raises(DecodeError, match="too short"):
         pos_mab(b"\x02\x00")
+
+
+@given(
+    st.sets(st.sampled_from([2, 3, 4, 11, 18, 32, 33, 38, 39, 41, 43, 90, 100, 102])),
+    st.text("019aZ.,- \u00e9\u00df", max_size=120),
+    st.booleans(),
+)
+def test_the_joined_expression_says_what_the_rules_say(des: set[int], text: str, key_reset: bool) -> None:
+    fields = {de: text[de % 7 :] for de in des}
+    assert network_mab("0200", fields, key_reset) == _careful_mab("0200", fields, key_reset)

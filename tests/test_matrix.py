@@ -17,10 +17,10 @@ from terminals.device.memory import Item, Memory
 from terminals.goods import extras
 
 DAY_S = 86_400.0
-KINDS = [row.name for row in ROWS if row.condition != ATM]
-MONEY = [row.name for row in ROWS if row.condition != ATM and row.amount]
-REVERSIBLE = [row.name for row in ROWS if row.condition != ATM and row.reversible]
-VOIDS = [row.name for row in ROWS if row.undoes]
+KINDS = [row.name for row in ROWS if not row.chip and row.condition != ATM]
+MONEY = [row.name for row in ROWS if not row.chip and row.condition != ATM and row.amount]
+REVERSIBLE = [row.name for row in ROWS if not row.chip and row.condition != ATM and row.reversible]
+VOIDS = [row.name for row in ROWS if not row.chip and row.undoes]
 
 
 def at_rest(house: House) -> None:

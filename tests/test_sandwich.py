@@ -17,9 +17,11 @@ from test_demo import needles
 
 from scenarios.sandwich.cli import as_dict
 from scenarios.sandwich.ground import CARDS_PER_ISSUER, prepare, read
+from scenarios.sandwich.machines import MACHINE_ROWS
 from scenarios.sandwich.mix import FIRST_STAN
 from switch.app.config import ConfigError
 from switch.issuer.portfolio import STANDARD_ISSUERS, Portfolio
+from switch.wire.transactions import ROWS
 
 TESTS = Path(__file__).parent
 CLI = """
@@ -40,6 +42,10 @@ NAMED = {
     "drops-55": {"request.DE55"},
     "drops-23": {"request.DE23"},
     "drops-26": {"request.DE26"},
+    "drops-103": {"request.DE103"},
+    "machines-as-pos": {"request.DE60"},
+    "confirms-nothing": {"request.DE90"},
+    "spoils-new-pins": {"request.DE52"},
     "drops-38": {"request.DE38", "reversal.DE38"},
     "pin-not-translated": {"request.DE52"},
     "wrong-terminal": {"course.addressee"},
@@ -78,6 +84,9 @@ def test_a_whole_switch_passes_with_every_row_seen() -> None:
     assert not judgement.joined.orphans
     assert judgement.reversals > 20
     assert all(c.approved for c in judgement.coverage.values() if c.asked)
+    assert {name for name, c in judgement.coverage.items() if c.asked} == {row.name for row in ROWS if not row.chip}, (
+        "those of machines among them"
+    )
     sent = [asked.request.fields[11] for asked in sandwich.recorder.asked if 11 in asked.request.fields]
     assert min(map(int, sent)) > FIRST_STAN
 
@@ -89,6 +98,30 @@ def test_the_list_of_defects_is_whole() -> None:
 @pytest.mark.parametrize("defect", sorted(DEFECTS))
 def test_a_defect_is_named_and_nothing_else(defect: str) -> None:
     assert found(played(defect).judged()) == NAMED[defect]
+
+
+def test_machines_are_held_to_the_table() -> None:
+    """Inquiries converted, the merchant's type, PINs translated, reversals of what was not paid out, confirmations."""
+    judgement = played("keeps-310000", "wrong-mcc", "pin-not-translated").judged()
+    assert found(judgement) == {"request.DE3", "request.DE18", "request.DE52"}
+    kinds = {name: judgement.findings[name].kinds for name in found(judgement)}
+    assert set(kinds["request.DE3"]) == {"balance", "points_balance", "atm_inquiry"}
+    assert set(kinds["request.DE18"]) >= MACHINE_ROWS
+    assert MACHINE_ROWS - set(kinds["request.DE52"]) == {"atm_deposit_confirm"}, "an advice has no PIN"
+    pairs = [pair for pair in judgement.joined.pairs if pair.row.name in MACHINE_ROWS]
+    assert any(pair.row.cash == "out" and pair.reversals and pair.taken_back for pair in pairs)
+    confirmed = [pair for pair in pairs if pair.row.confirms]
+    assert all(pair.original is not None and pair.original.row.name == "atm_deposit" for pair in confirmed)
+    assert any(pair.received is not None and pair.received.repeats for pair in confirmed), "repeated until answered"
+
+
+def test_a_ground_without_machines_misses_none() -> None:
+    sandwich = Sandwich(machines=0)
+    sandwich.play()
+    judgement = sandwich.judged()
+    assert found(judgement) == set()
+    assert judgement.missing == []
+    assert not any(judgement.coverage[name].asked for name in MACHINE_ROWS)
 
 
 def test_three_defects_at_once() -> None:
@@ -182,13 +215,18 @@ def test_a_second_answer_and_a_late_one() -> None:
 
 @pytest.fixture
 def ground(tmp_path: Path) -> Path:
-    prepare(tmp_path / "ground", 3, 4, DAY, "", ())
+    prepare(tmp_path / "ground", 3, 4, DAY, "", (), 2)
     return tmp_path / "ground"
 
 
 def test_a_ground_reads_back(ground: Path) -> None:
     setup = read(ground)
-    assert [terminal.tid for terminal in setup.terminals] == ["10000001", "10000002", "10000003", "10000004"]
+    assert [terminal.tid for terminal in setup.terminals] == [
+        "10000001", "10000002", "10000003", "10000004", "60000001", "60000002",
+    ]  # fmt: skip
+    assert [terminal.model for terminal in setup.terminals[4:]] == ["ATM", "CRS"]
+    assert setup.machines.name == "demo-pos"
+    assert setup.machines.timers.reply_s == setup.pos.timers.reply_s == 10.0
     assert {line.name: line.cards for line in setup.config.lines} == {"cups": "others", "core": "own"}
     assert (ground / "transport-keys.csv").stat().st_mode & 0o077 == 0
     moved = read(ground, "10.0.0.1:9", ("10.0.0.2:1", "core=10.0.0.3:2")).config

@@ -3,19 +3,21 @@
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
-from scenarios.sandwich.checks import CHECKS, MADE_UP, MISSING, OTHER, View, elements_of
+from scenarios.sandwich.checks import CHECKS, elements_of
 from scenarios.sandwich.join import BY_RRN, BY_TERMINAL, Joined, Pair, join
 from scenarios.sandwich.judge import Judgement, judge
 from scenarios.sandwich.keyring import Keyring
 from scenarios.sandwich.recorder import Recorder
 from scenarios.sandwich.rules import ALLOWED, ANSWER, COURSE_RULES, KNOWN, REQUEST, REVERSAL, RULES, table
 from scenarios.sandwich.seen import Asked, Received, Seen
+from scenarios.sandwich.view import MADE_UP, MISSING, OTHER, View
 from switch.crypto.block import ecb_encryptor
 from switch.crypto.pinblock import encode
-from switch.wire.private import write_sm_pin
-from switch.wire.private_network import write_new_key, write_original_amount
+from switch.wire.private import Usage, write_new_pin, write_sm_pin
+from switch.wire.private_network import write_48_usages, write_new_key, write_original_amount
 from switch.wire.profile import NetworkProfile, PosProfile, load_profile
 from switch.wire.transactions import BY_NAME, ROWS
 
@@ -126,6 +128,10 @@ SAME: dict[str, Any] = {}
         ("network_60", 60, {}, {60: "43510200030000000000001"}, "another reason"),
         ("network_60", 60, {}, {60: "00000200010000000000001"}, "another terminal type"),
         ("network_60", 60, {}, {60: "22"}, "not in the network's form"),
+        ("receiver", 103, {}, {}, None),
+        ("receiver", 103, {62: PAN.encode()}, {103: PAN}, ""),
+        ("receiver", 103, {62: PAN.encode()}, {103: PAN[:-1] + "0"}, OTHER),
+        ("receiver", 103, {62: PAN.encode()}, {}, MISSING),
         ("not_passed", 61, {61: "000001700001"}, {61: "000001700001"}, "handed through"),
         ("not_passed", 61, {61: "000001700001"}, {}, ""),
         ("not_passed", 63, {63: b"01 "}, {63: b"SM016" + bytes(16)}, ""),
@@ -440,6 +446,51 @@ def test_pins_are_compared_across_keys_and_formats() -> None:
     assert ring.back_pin("cups", {}, PAN) is None
     assert ring.front_pin(TID, {53: "0600000000000000"}, PAN) is None
     assert b"123456" not in repr((ring, front)).encode()
+
+
+@pytest.mark.parametrize("carrier", ["de63", "de48"])
+def test_new_pins_are_compared_as_well(carrier: str) -> None:
+    keys = msgspec.structs.replace(CUPS.keys, new_pin_carrier=carrier)
+    ring = Keyring(POS, {"cups": msgspec.structs.replace(CUPS, keys=keys)}, random.Random(7).randbytes)
+    ring.add_terminal(TID, "3des", TMK)
+    ring.add_line("cups", TMK)
+    ring.sign_in(TID, DE62)
+    key = bytes(range(16, 32))
+    with_line_key(ring, "cups", "3des", key)
+    front = ring.front_new_pin(TID, {63: write_new_pin(63, FRONT_BLOCK)}, PAN)
+    assert front is not None
+    assert len(front) == 1
+    assert front == ring.front_pin(TID, {52: FRONT_BLOCK, 53: "2600000000000000"}, PAN), "one PIN, one value"
+    for pin, same in (("123456", True), ("123457", False)):
+        block = ecb_encryptor("3des", key)(encode("iso0", pin, PAN))
+        fields = {63: write_new_pin(63, block)} if carrier == "de63" else {48: write_48_usages((Usage("NP", block),))}
+        assert (ring.back_new_pin("cups", fields, PAN) == front) is same
+    assert ring.back_new_pin("cups", {63: b"01 "}, PAN) is None
+    assert ring.front_new_pin(TID, {}, PAN) is None
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "verdict"),
+    [
+        ((b"1",), (b"1",), ""),
+        ((b"1",), (b"2",), "the new PIN: another PIN"),
+        ((b"1",), None, "the new PIN: no PIN block"),
+        ((b"1",), (), "the new PIN: no PIN block under the line's key"),
+        ((), (b"1",), None),
+    ],
+)
+def test_the_new_pin_is_the_same_on_both_sides(ours: Any, theirs: Any, verdict: str | None) -> None:
+    change, sale = (view(FRONT, BACK, kind, pin=(b"0",), back_pin=(b"0",)) for kind in ("atm_pin_change", "sale"))
+    change.request.new_pin, change.back.new_pin = ours, theirs
+    assert CHECKS["pin"](change, 52) == verdict
+    sale.request.new_pin, sale.back.new_pin = ours, theirs
+    assert CHECKS["pin"](sale, 52) == ""
+
+
+def test_a_machines_type_is_its_own() -> None:
+    machine = BACK | {60: "00000200010000000000001"}
+    assert CHECKS["network_60"](view(FRONT, machine, "atm_withdrawal"), 60) == ""
+    assert CHECKS["network_60"](view(FRONT, BACK, "atm_withdrawal"), 60) == "another terminal type"
 
 
 def test_a_key_before_the_last_still_opens() -> None:

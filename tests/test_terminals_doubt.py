@@ -16,7 +16,7 @@ from terminals.goods import extras
 
 CARD = HeldCard()
 LINE = new_line()
-REVERSIBLE = [row.name for row in ROWS if row.reversible]
+REVERSIBLE = [row.name for row in ROWS if row.reversible and not row.chip]
 
 
 class Bench:

@@ -76,7 +76,7 @@ def test_what_has_no_receipt() -> None:
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [row for row in ROWS if not row.chip], ids=lambda row: row.name)
 def test_every_kind_has_one(row: Any, lang: Any) -> None:
     memory, sale = sold()
     item = Item(

@@ -28,6 +28,12 @@ def rules(reply_s: float) -> list[dict[str, Any]]:
         {"action": "code", "every": 23, "code": "51", "name": "no funds"},
         {"action": "silence", "kind": "reversal", "every": 3, "name": "lost reversal"},
         {"action": "silence_after_posting", "kind": "refund", "every": 4, "name": "lost answer to a refund"},
+        {
+            "action": "silence_after_posting",
+            "kind": "atm_deposit_confirm",
+            "every": 3,
+            "name": "lost answer to a confirmation",
+        },
     ]
 
 

@@ -4,57 +4,32 @@ No reason holds a value: the evidence beside it is masked, a reason goes everywh
 """
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Final
 
-from scenarios.sandwich.join import Pair
+from scenarios.sandwich.answers import (
+    answer_mac,
+    balances,
+    institutions,
+    mapped,
+    no_other_card,
+    no_secrets,
+    returned,
+    returned_rrn,
+    terminals_own,
+)
 from scenarios.sandwich.rules import ALLOWED
 from scenarios.sandwich.seen import VALID, Received, Seen
+from scenarios.sandwich.view import MISSING, OTHER, Check, Verdict, View, agree, must_be
 from switch.wire.errors import DecodeError, WireError
+from switch.wire.private import NEW_PIN
+from switch.wire.private_62 import read_detail, read_transfer_pan
 from switch.wire.private_network import OriginalData, read_60, read_original_amount, write_90
-from switch.wire.profile import NetworkProfile
 from switch.wire.transactions import APPROVED
 
-MISSING, MADE_UP, OTHER = "absent", "made up", "another value"
+_PIN_USAGES: Final = (b"SM", NEW_PIN.encode())
+"""Usages of DE63 with a PIN block: what becomes of it is the PIN's affair."""
 _TIME = re.compile(r"(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])([01][0-9]|2[0-3])[0-5][0-9][0-5][0-9]")
-
-
-class View(NamedTuple):
-    """What a check may look at.
-
-    `front` and `back` are the two messages compared: requests, or answers. `request` is the terminal's request and
-    `sent` the request on the line (of a reversal: the original's). `mcc` is the merchant's type in its record, `rrns`
-    how often the line saw this RRN, `before` the pair of the same terminal before this one.
-    """
-
-    pair: Pair
-    front: Seen
-    back: Seen
-    request: Seen
-    sent: Seen
-    profile: NetworkProfile
-    mcc: str = ""
-    rrns: int = 1
-    before: Pair | None = None
-
-
-Verdict: TypeAlias = str | None
-Check: TypeAlias = Callable[[View, int], Verdict]
-
-
-def _agree(ours: Any, theirs: Any) -> Verdict:
-    """A field that must be on the line if, and as, it was in front; None where neither has it."""
-    if ours is None:
-        return None if theirs is None else MADE_UP
-    if theirs is None:
-        return MISSING
-    return "" if ours == theirs else OTHER
-
-
-def _must_be(value: Any, wanted: Any) -> Verdict:
-    if value is None:
-        return MISSING
-    return "" if value == wanted else OTHER
 
 
 # requests
@@ -62,7 +37,7 @@ def _must_be(value: Any, wanted: Any) -> Verdict:
 
 def equal(view: View, de: int) -> Verdict:
     """Carried as it was."""
-    return _agree(view.front.get(de), view.back.get(de))
+    return agree(view.front.get(de), view.back.get(de))
 
 
 def absent(view: View, de: int) -> Verdict:
@@ -72,12 +47,12 @@ def absent(view: View, de: int) -> Verdict:
 
 def network_mti(view: View, de: int) -> Verdict:
     """The type this transaction has on the network."""
-    return _must_be(view.back.mti, view.pair.row.network_mti)
+    return must_be(view.back.mti, view.pair.row.network_mti)
 
 
 def network_code(view: View, de: int) -> Verdict:
     """The processing code this transaction has on the network."""
-    return _must_be(view.back.get(de), view.pair.row.network_processing_code)
+    return must_be(view.back.get(de), view.pair.row.network_processing_code)
 
 
 def card(view: View, de: int) -> Verdict:
@@ -136,18 +111,18 @@ def merchant_type(view: View, de: int) -> Verdict:
 def only_with_pin(view: View, de: int) -> Verdict:
     """Carried with a PIN, absent without."""
     if view.request.pin is not None:
-        return _must_be(view.back.get(de), view.front.get(de))
+        return must_be(view.back.get(de), view.front.get(de))
     return "" if view.back.get(de) is None else "is there without a PIN"
 
 
 def acquirer(view: View, de: int) -> Verdict:
     """The profile's DE32."""
-    return _must_be(view.back.get(32), view.profile.acquirer)
+    return must_be(view.back.get(32), view.profile.acquirer)
 
 
 def forwarder(view: View, de: int) -> Verdict:
     """The profile's DE33."""
-    return _must_be(view.back.get(33), view.profile.forwarder)
+    return must_be(view.back.get(33), view.profile.forwarder)
 
 
 def track(view: View, de: int) -> Verdict:
@@ -157,7 +132,7 @@ def track(view: View, de: int) -> Verdict:
         return None  # enciphered under a key that the recorder could not use
     if theirs is not None and "D" in theirs:
         return "separator D"
-    return _agree(ours.replace("D", "=") if ours else ours, theirs)
+    return agree(ours.replace("D", "=") if ours else ours, theirs)
 
 
 def own_rrn(view: View, de: int) -> Verdict:
@@ -178,7 +153,7 @@ def auth_code(view: View, de: int) -> Verdict:
     original = view.pair.original
     if wanted is None and original is not None and original.told.answer is not None:
         wanted = original.told.answer.get(38)
-    return None if wanted is None else _must_be(view.back.get(38), wanted)
+    return None if wanted is None else must_be(view.back.get(38), wanted)
 
 
 def merchant_name(view: View, de: int) -> Verdict:
@@ -206,8 +181,15 @@ def original_amount(view: View, de: int) -> Verdict:
 
 
 def pin(view: View, de: int) -> Verdict:
-    """The same PIN on both sides."""
-    ours, theirs = view.request.pin, view.back.pin
+    """The same PIN on both sides, and the same new one where it is changed."""
+    verdict = _same_pin(view.request.pin, view.back.pin)
+    if verdict != "" or not view.pair.row.new_pin:
+        return verdict
+    verdict = _same_pin(view.request.new_pin, view.back.new_pin)
+    return f"the new PIN: {verdict}" if verdict else verdict
+
+
+def _same_pin(ours: tuple[bytes, ...] | None, theirs: tuple[bytes, ...] | None) -> Verdict:
     if ours is None:
         return "" if theirs is None else "a PIN block where the terminal sent none"
     if theirs is None:
@@ -240,7 +222,20 @@ def network_60(view: View, de: int) -> Verdict:
         return "not in the network's form"
     if told.reason != "0000":
         return "another reason"
-    return "" if told.terminal_type == view.profile.terminal_type else "another terminal type"
+    wanted = view.pair.row.terminal_type or view.profile.terminal_type
+    return "" if told.terminal_type == wanted else "another terminal type"
+
+
+def receiver(view: View, de: int) -> Verdict:
+    """The card that is paid, as the terminal named it."""
+    ours = view.front.get(62)
+    if ours is None:
+        return None
+    try:
+        wanted = read_transfer_pan(read_detail(ours, "transfer"))
+    except WireError:
+        return None
+    return must_be(view.back.get(de), wanted)
 
 
 def not_passed(view: View, de: int) -> Verdict:
@@ -248,9 +243,9 @@ def not_passed(view: View, de: int) -> Verdict:
     ours, theirs = view.front.get(de), view.back.get(de)
     if ours is None:
         return None
-    if theirs is not None and _bytes(ours) in _bytes(theirs) and (de != 63 or not _bytes(ours).startswith(b"SM")):
-        return "handed through"
-    return ""
+    if theirs is None or _bytes(ours) not in _bytes(theirs):
+        return ""
+    return "" if de == 63 and _bytes(ours)[:2] in _PIN_USAGES else "handed through"
 
 
 def _bytes(value: Any) -> bytes:
@@ -295,7 +290,7 @@ def as_original(view: View, de: int) -> Verdict:
     """As in the request it reverses, or as that should have been where it was wrong already."""
     if de in view.pair.wrong:
         return None
-    return _agree(view.sent.get(de), view.back.get(de))
+    return agree(view.sent.get(de), view.back.get(de))
 
 
 def card_of_original(view: View, de: int) -> Verdict:
@@ -335,7 +330,7 @@ def answered_auth_code(view: View, de: int) -> Verdict:
     told = view.pair.told.answer
     if not in_time or told is None or told.at > view.back.at or told.get(39) not in APPROVED:
         return None  # whether the switch knew the code is not seen
-    return _must_be(view.back.get(38), given)
+    return must_be(view.back.get(38), given)
 
 
 def reason(view: View, de: int) -> Verdict:
@@ -356,76 +351,12 @@ def names_original(view: View, de: int) -> Verdict:
     return "" if received is not None and value == elements_of(received) else "names something else"
 
 
-# answers
-
-
-def no_other_card(view: View, de: int) -> Verdict:
-    """A card number in an answer is the card's."""
-    return None if view.front.get(2) is None else "" if view.front.card == view.request.card else "another card"
-
-
-def terminals_own(view: View, de: int) -> Verdict:
-    """As the terminal asked; it may be left out."""
-    value = view.front.get(de)
-    if value is None or (de == 4 and view.front.get(39) == "10"):
-        return None
-    return "" if value == view.request.get(de) else OTHER
-
-
-def returned(view: View, de: int) -> Verdict:
-    """As the centre answered."""
-    return _agree(view.back.get(de), view.front.get(de))
-
-
-def returned_rrn(view: View, de: int) -> Verdict:
-    """The RRN of the request on the line."""
-    return _must_be(view.front.get(37), view.sent.get(37))
-
-
-def mapped(view: View, de: int) -> Verdict:
-    """The centre's code through the profile's map."""
-    code = view.back.get(39)
-    return _must_be(view.front.get(39), view.profile.response_map.get(code, code))
-
-
-def institutions(view: View, de: int) -> Verdict:
-    """The issuer in DE44."""
-    issuer, told = view.back.get(100), view.front.get(44)
-    if issuer is None:
-        return None
-    return MISSING if told is None else "" if told[:11].strip() == issuer.strip() else "another institution"
-
-
-def balances(view: View, de: int) -> Verdict:
-    """One of the centre's balances."""
-    given, told = view.back.get(54), view.front.get(54)
-    if given is None:
-        return None if told is None else MADE_UP
-    if told is None:
-        return MISSING
-    entries = {given[at : at + 20] for at in range(0, len(given), 20)}
-    return "" if told and all(told[at : at + 20] in entries for at in range(0, len(told), 20)) else OTHER
-
-
-def answer_mac(view: View, de: int) -> Verdict:
-    """DE64 of an approval."""
-    if view.front.get(39) not in ("00", "10"):
-        return None
-    return "" if view.front.mac == VALID else view.front.mac
-
-
-def no_secrets(view: View, de: int) -> Verdict:
-    """Neither track nor PIN block."""
-    there = [n for n in (35, 36, 52) if view.front.get(n) is not None]
-    return "" if not there else f"DE{there[0]} is there"
-
-
 CHECKS: Final[Mapping[str, Check]] = {
     check.__name__: check
     for check in (
         equal, absent, network_mti, network_code, card, transmission_time, time_of_day, date, renewed_stan,
         merchant_type, only_with_pin, acquirer, forwarder, track, own_rrn, auth_code, merchant_name, original_amount,
-        pin, security_control, network_60, not_passed, original_elements, mac, nothing_else, as_original,
+        pin, security_control, network_60, receiver, not_passed, original_elements, mac, nothing_else, as_original,
         card_of_original, own_key, no_track, no_pin, answered_auth_code, reason, names_original, no_other_card,
         terminals_own, returned, returned_rrn, mapped, institutions, balances, answer_mac, no_secrets,
     )

@@ -38,6 +38,7 @@ Pace = Annotated[float, typer.Option(min=0.0, help="Seconds between the transact
 Wait = Annotated[float, typer.Option(min=0.0, help="Seconds to wait for the switch to sign on.")]
 Slack = Annotated[float, typer.Option(min=0.1, help="How much longer than its patience it may take to reverse.")]
 Count = Annotated[int, typer.Option(min=1, max=2000, help="With --prepare: how many terminals.")]
+Machines = Annotated[int, typer.Option("--atms", min=0, max=200, help="With --prepare: how many cash machines.")]
 Seed = Annotated[int, typer.Option(help="With --prepare: the same seed, the same keys and cards.")]
 Rules = Annotated[bool, typer.Option("--rules", help="Print the table of rules, and end.")]
 JsonTo = Annotated[str, typer.Option("--json", metavar="FILE|-", help="Write everything as JSON.")]
@@ -54,6 +55,7 @@ def sandwich(
     wait: Wait = 60.0,
     slack: Slack = 5.0,
     count: Count = 12,
+    machines: Machines = 4,
     seed: Seed = 1,
     rules: Rules = False,
     json_to: JsonTo = "",
@@ -70,7 +72,7 @@ def sandwich(
         _show_rules(console, json_to)
         return
     if prepare_ is not None:
-        _prepare(prepare_, seed, count, front, back_listen, console)
+        _prepare(prepare_, seed, count, machines, front, back_listen, console)
         return
     setup = read(directory, front, back_listen, terminals)
     order = Order(seconds, pace, wait, slack)
@@ -107,8 +109,10 @@ def _write(data: Any, json_to: str) -> None:
         Path(json_to).write_text(text + "\n", encoding="utf-8")
 
 
-def _prepare(directory: Path, seed: int, count: int, front: str, back: list[str], console: Console) -> None:
-    path = prepare(directory, seed, count, wire_time(time.time())[:4], front, back)
+def _prepare(
+    directory: Path, seed: int, count: int, machines: int, front: str, back: list[str], console: Console
+) -> None:
+    path = prepare(directory, seed, count, wire_time(time.time())[:4], front, back, machines)
     console.print(f"{path} and what it names are written.", soft_wrap=True, markup=False)
     if (directory / OWN_SWITCH).is_dir():
         console.print(

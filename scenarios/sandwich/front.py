@@ -9,7 +9,8 @@ from switch.wire.errors import FrameError
 from switch.wire.framing import Deframer
 from terminals.device.dialogue import Line
 from terminals.drive.aio import Connection
-from terminals.flow import Ask, Call, Flow, FlowError, HostUnreachable
+from terminals.drive.pump import beside_host, pump_awaiting
+from terminals.flow import Ask, Call, Flow, FlowEffect, FlowError, HostUnreachable
 
 T = TypeVar("T")
 
@@ -52,28 +53,11 @@ class Session:
 
     async def run(self, flow: Flow[T], holder: Callable[[Ask], Any]) -> T:
         """Run a dialogue to its end and give its result."""
-        answer: Any = None
-        error: FlowError | None = None
-        try:
-            while True:
-                effect = flow.throw(error) if error is not None else flow.send(answer)
-                answer, error = None, None
-                try:
-                    if isinstance(effect, Call):
-                        answer = await self._call(effect)
-                    elif isinstance(effect, Ask):
-                        answer = holder(effect)
-                        if isinstance(answer, Awaitable):
-                            answer = await answer
-                    else:
-                        await asyncio.sleep(effect.seconds)
-                except FlowError as raised:
-                    error = raised
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        finally:
-            flow.close()
+
+        def perform(effect: FlowEffect) -> Awaitable[Any]:
+            return self._call(effect) if isinstance(effect, Call) else beside_host(effect, holder)
+
+        return await pump_awaiting(flow, perform)
 
     def close(self) -> None:
         """Close the connection, if there is one."""

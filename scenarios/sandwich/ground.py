@@ -28,7 +28,7 @@ from switch.issuer.portfolio import STANDARD_ISSUERS
 from switch.wire.profile import NetworkProfile, PosProfile
 from switch.wire.roster import SUITES, TRANSPORT_KEY, TerminalRow, hexadecimal, key_label, one_of, write_terminals
 from switch.wire.table import Column, TableError, read_table
-from terminals.fleet import Terminal, mint
+from terminals.fleet import Terminal, mint, mint_machines
 from terminals.own import TransportKey, own_terminals, read_transport_keys, wrap
 
 CONFIG: Final = "sandwich.toml"
@@ -38,6 +38,7 @@ CARDS_PER_ISSUER: Final = 2_000
 
 _PROFILES: Final = {
     "pos": 'extends = "unionpay-pos"\nname = "under-test"\n[timers]\nreply_s = 60.0  # how long a terminal waits\n',
+    "atm": 'extends = "unionpay-atm"\nname = "machines-under-test"\n[timers]\nreply_s = 60.0\n',
     "cups": 'extends = "cups"\n[timers]\nreply_s = 30.0  # how long the switch under test waits for the network\n'
     "[reversal]\nfirst_repeat_s = 60.0  # when it repeats a reversal\n",
     "core": 'extends = "core"\n[timers]\nreply_s = 30.0\n[reversal]\nfirst_repeat_s = 60.0\n',
@@ -72,6 +73,7 @@ class SandwichConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw
     seed: int
     lines: list[LineConfig]
     profile: str = "profile-pos.toml"
+    machine_profile: str = "unionpay-atm"
     terminals: str = "terminals.csv"
     line_keys: str = "line-keys.csv"
     transport_keys: str = "transport-keys.csv"
@@ -84,6 +86,7 @@ class Setup:
 
     config: SandwichConfig
     pos: PosProfile
+    machines: PosProfile
     lines: dict[str, NetworkProfile]
     terminals: list[Terminal]
     line_keys: dict[str, bytes]
@@ -113,15 +116,17 @@ def read(directory: Path, front: str = "", back: Sequence[str] = (), terminals: 
         raise ConfigError(f"{path}: lines: at least one is needed")
     for address in (config.front, *(line.listen for line in config.lines)):
         host_and_port(address)
-    pos = pos_profile(config.profile, directory)
+    pos, machines = (pos_profile(name, directory) for name in (config.profile, config.machine_profile))
+    if machines.framing != pos.framing:
+        raise ConfigError(f"{path}: machine_profile: another framing than the terminals', at the same address")
     lines = {line.name: network_profile(line.profile, directory) for line in config.lines}
     try:
         transport = read_transport_keys(directory / config.transport_keys)
-        fleet = own_terminals(terminals or directory / config.terminals, transport, pos.suites)
+        fleet = own_terminals(terminals or directory / config.terminals, transport, pos.suites.keys() & machines.suites)
         keys = _line_keys(directory / config.line_keys, transport, lines)
     except TableError as error:
         raise ConfigError(str(error)) from None
-    return Setup(config, pos, lines, fleet, keys)
+    return Setup(config, pos, machines, lines, fleet, keys)
 
 
 def _moved(lines: list[LineConfig], back: Sequence[str]) -> list[LineConfig]:
@@ -164,8 +169,10 @@ def _check_value(suite: str, key: bytes, length: int) -> bytes:
     return kcv(suite, key, length)
 
 
-def prepare(directory: Path, seed: int, count: int, settlement_date: str, front: str, back: Sequence[str]) -> Path:
-    """Write a ground for `count` terminals; the path of its `sandwich.toml`.
+def prepare(
+    directory: Path, seed: int, count: int, settlement_date: str, front: str, back: Sequence[str], machines: int = 0
+) -> Path:
+    """Write a ground for `count` terminals and so many cash machines; the path of its `sandwich.toml`.
 
     Without `front` it is one for our own switch, whose configuration is written into `own-switch/`. One address in
     `back` makes one line for all cards, two make a network and a core. Raises ConfigError for a directory that holds
@@ -180,17 +187,18 @@ def prepare(directory: Path, seed: int, count: int, settlement_date: str, front:
     if (directory / OWN_SWITCH).exists():
         shutil.rmtree(directory / OWN_SWITCH)  # its journal would not open under new keys
     if not front:
-        own = lay(directory / OWN_SWITCH, seed, count, settlement_date)
+        own = lay(directory / OWN_SWITCH, seed, count, settlement_date, machines)
         front = f"127.0.0.1:{own.switch_port}"
         back = (f"127.0.0.1:{own.centre_port}", f"127.0.0.1:{own.core_port}")
-        profiles = {name: (own.directory / f"profile-{name}.toml").read_text() for name in _PROFILES}
+        profiles |= {name: (own.directory / f"profile-{name}.toml").read_text() for name in ("pos", "cups", "core")}
+        profiles["atm"] = profiles["pos"].replace("unionpay-pos", "unionpay-atm")
         for name in ("centre", "core"):
             for suffix in ("toml", "lmk", "keys"):
                 (own.directory / f"{name}.{suffix}").unlink()
     lines = _lines(back)
-    for name in ("pos", *(line.name for line in lines)):
+    for name in ("pos", "atm", *(line.name for line in lines)):
         (directory / f"profile-{name}.toml").write_text(profiles[name], encoding="utf-8")
-    _write_keys(directory, seed, mint(seed, count), [line.name for line in lines])
+    _write_keys(directory, seed, mint(seed, count) + mint_machines(seed, machines), [line.name for line in lines])
     _write_bins(directory / "bins.csv", lines)
     path.write_text(_toml(front, seed, lines), encoding="utf-8")
     return path
@@ -218,6 +226,7 @@ def _toml(front: str, seed: int, lines: list[LineConfig]) -> str:
     blocks = [
         f"# Terminals in front of a switch and its counterparts behind it.\n"
         f'front = "{front}"  # where the switch under test listens for terminals\nseed = {seed}\n'
+        'machine_profile = "profile-atm.toml"\n'
     ]
     for line in lines:
         rows = "\n".join(f'{name} = "{value}"' for name, value in msgspec.structs.asdict(line).items())
@@ -231,7 +240,11 @@ def _write_keys(directory: Path, seed: int, fleet: list[Terminal], lines: list[s
     rows = []
     for t in fleet:
         tmk, check = wrap(key, t.suite, t.tmk)
-        rows.append(TerminalRow(t.tid, t.mid, t.mcc, t.merchant_name, t.suite, tmk=tmk, kcv=check, district=t.district))
+        rows.append(
+            TerminalRow(
+                t.tid, t.mid, t.mcc, t.merchant_name, t.suite, t.model, tmk=tmk, kcv=check, district=t.district
+            )
+        )  # fmt: skip
     write_terminals(directory / "terminals.csv", rows)
     with (directory / "line-keys.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)

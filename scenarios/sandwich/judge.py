@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from scenarios.sandwich.checks import CHECKS, View
+from scenarios.sandwich.checks import CHECKS
 from scenarios.sandwich.course import Course
 from scenarios.sandwich.join import Joined, Pair, join
 from scenarios.sandwich.recorder import Recorder
 from scenarios.sandwich.rules import ANSWER, REVERSAL, RULES, Rule, table
 from scenarios.sandwich.seen import Asked, Received, Seen
+from scenarios.sandwich.view import View
 from switch.wire.errors import DecodeError
 from switch.wire.private_network import read_90
 from switch.wire.profile import NetworkProfile
@@ -88,9 +89,11 @@ class Judgement:
 
     @property
     def missing(self) -> list[str]:
-        """Rows of a POS that never came out on a line."""
-        machines = {row.name for row in ROWS if row.condition == ATM}
-        return [name for name, coverage in self.coverage.items() if not coverage.joined and name not in machines]
+        """Rows that never came out on a line; those of a machine only where there are machines, those that only a chip
+        makes not at all."""
+        machines = any(self.coverage[row.name].asked for row in ROWS if row.condition == ATM)
+        rows = (row.name for row in ROWS if not row.chip and (machines or row.condition != ATM))
+        return [name for name in rows if not self.coverage[name].joined]
 
     def tell(
         self, name: str, verdict: str | None, kind: str, front: Seen | None = None, back: Seen | None = None

@@ -13,11 +13,10 @@ from switch.crypto.hsm import Hsm
 from switch.machine import Entropy
 from switch.wire.errors import WireError
 from switch.wire.mab import network_mab
-from switch.wire.private import read_sm_pin
+from switch.wire.private import NEW_PIN, read_new_pin, read_sm_pin
 from switch.wire.private_62 import read_keys, read_sm_pin_62
-from switch.wire.private_network import read_new_key
+from switch.wire.private_network import read_48_usages, read_new_key
 from switch.wire.profile import NetworkProfile, PosProfile, SuiteSection
-from terminals.device.pinpad import PinPad
 
 DIGEST: Final = "hash/sandwich"
 COMPARE: Final = "zpk/sandwich"
@@ -44,11 +43,11 @@ class Keyring:
     def __repr__(self) -> str:
         return f"Keyring({len(self._suites)} terminals, {len(self._lines)} lines)"
 
-    def add_terminal(self, tid: str, suite: str, tmk: bytes) -> PinPad:
-        """Take a terminal's master key; the PIN pad that holds it too. KeyError for a suite the profile lacks."""
-        self._suites[tid] = self._pos.suites[suite]  # type: ignore[index]
+    def add_terminal(self, tid: str, suite: str, tmk: bytes, profile: PosProfile | None = None) -> None:
+        """Take a terminal's master key; `profile` is its own where it is not the one of all. KeyError for a suite that
+        the profile lacks."""
+        self._suites[tid] = (profile or self._pos).suites[suite]  # type: ignore[index]
         self._hsm.import_clear(f"tmk/{tid}", "tmk", suite, tmk)
-        return PinPad(suite, tmk)
 
     def add_line(self, name: str, zmk: bytes) -> None:
         """Take a line's master key."""
@@ -158,6 +157,20 @@ class Keyring:
         block = (lambda: read_sm_pin(fields[63])) if carried == 63 else (lambda: fields[52])
         return self._comparable(self._labels("zpk", line), keys.pin_format, pan, block)
 
+    def front_new_pin(self, tid: str, fields: Mapping[int, Any], pan: str) -> tuple[bytes, ...] | None:
+        """The new PIN of a terminal's PIN change as it may be compared."""
+        section = self._suites[tid]
+        block = _new_block(section.new_pin_carrier, fields)
+        return None if block is None else self._comparable([f"pik/{tid}"], section.pin_format, pan, lambda: block)
+
+    def back_new_pin(self, line: str, fields: Mapping[int, Any], pan: str) -> tuple[bytes, ...] | None:
+        """The new PIN of a PIN change on a line as it may be compared."""
+        keys = self._lines[line].keys
+        block = _new_block(keys.new_pin_carrier, fields)
+        if block is None:
+            return None
+        return self._comparable(self._labels("zpk", line), keys.pin_format, pan, lambda: block)
+
     def _comparable(self, labels: Iterable[str], fmt: str, pan: str, block: Callable[[], bytes]) -> tuple[bytes, ...]:
         found = []
         for label in labels:
@@ -166,6 +179,16 @@ class Keyring:
             except (CryptoError, WireError, LookupError, ValueError):
                 continue  # not a PIN block under this key
         return tuple(found)
+
+
+def _new_block(carrier: str, fields: Mapping[int, Any]) -> bytes | None:
+    de = int(carrier[2:])
+    try:
+        if de == 48:
+            return dict(read_48_usages(fields[48])).get(NEW_PIN)
+        return read_new_pin(de, fields[de])
+    except (WireError, LookupError):
+        return None
 
 
 def _terminal_block(carrier: str, fields: Mapping[int, Any]) -> bytes:

@@ -1,8 +1,8 @@
 """What the terminals of a sandwich do: every row of the matrix, swiped, keyed and with a chip's data, with and without
 a PIN, in chains in which each step undoes or completes the one before.
 
-The chip's data are invented: they have the tags an online request has, and nobody verifies them. They show whether
-DE55, DE23 and DE22 pass a switch unharmed.
+The chip's data have the tags an online request has, and a cryptogram that the issuers behind the switch verify: they
+show whether DE55, DE23 and DE22 pass a switch unharmed.
 """
 
 import random
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from itertools import cycle, islice
 from typing import Any, Final, NamedTuple
 
+from switch.crypto.cryptogram import ac_input, application_cryptogram, card_key, session_key
 from switch.issuer.portfolio import Card, Portfolio
 from switch.wire import tlv
 from switch.wire.errors import DecodeError
@@ -17,7 +18,7 @@ from switch.wire.transactions import BY_NAME
 from terminals.device import pos
 from terminals.device.dialogue import Line, Outcome, sealed
 from terminals.device.memory import Item, Memory
-from terminals.flow import Call, Flow, FlowError, TimedOut
+from terminals.flow import Ask, Call, Flow, FlowError, TimedOut
 from terminals.goods import extras
 
 SWIPED, KEYED, CHIP, VOUCHER = "swiped", "keyed", "chip", "voucher"
@@ -29,7 +30,7 @@ FIRST_STAN: Final = 700_000
 _CONTACT: Final = "05"
 _READS_CHIP: Final = "5"
 _SEQUENCE: Final = "001"
-_CHIP_KINDS: Final = frozenset(("balance", "sale", "preauth"))
+_CHIP_KINDS: Final = frozenset(("balance", "sale", "preauth", "atm_inquiry", "atm_withdrawal"))
 
 
 class Step(NamedTuple):
@@ -84,14 +85,47 @@ CHAINS: Final[tuple[tuple[Step, ...], ...]] = (
 """Every row and every way to present a card; each terminal begins with another chain."""
 
 
+class Chips:
+    """The chips of all cards: each one's counter, which all terminals share, and its cryptograms (3DES, version 01)."""
+
+    def __init__(self, portfolio: Portfolio) -> None:
+        self._portfolio = portfolio
+        self._counters: dict[str, int] = {}
+
+    def data(self, card: Card, amount: str, nonce: bytes) -> bytes:
+        """DE55 of an online request by contact (`nonce` 4 bytes, `amount` DE4)."""
+        counter = self._counters[card.pan] = self._counters.get(card.pan, 0) + 1
+        imk = self._portfolio.master_key(card.issuer.institution, "3des", "ac")
+        session = session_key("3des", card_key("3des", imk, card.pan, _SEQUENCE[-2:]), counter)
+        values = {
+            "9F27": b"\x80", "9F10": bytes.fromhex("07010103A0000201"), "9F37": nonce,
+            "9F36": counter.to_bytes(2, "big"), "95": bytes(5), "9A": bytes.fromhex("261028"), "9C": b"\0",
+            "9F02": bytes.fromhex(amount), "5F2A": b"\x01\x56", "82": b"\x7c\0", "9F1A": b"\x01\x56",
+            "9F03": bytes(6), "9F33": b"\xe0\xe9\xc8",
+        }  # fmt: skip
+        arqc = application_cryptogram("3des", session, ac_input(0x01, values, values["9F10"]))
+        return tlv.write({"9F26": arqc, **values})
+
+
 class Script:
-    """The dialogues of one terminal, one after another: `next` gives the flow, `after` is told how it ended."""
+    """The dialogues of one terminal, one after another: `next` gives the flow, `after` is told how it ended.
+
+    `chips` are shared by the scripts whose cards are the same.
+    """
 
     def __init__(
-        self, memory: Memory, line: Line, portfolio: Portfolio, issuers: Sequence[int], seed: int, place: int
+        self,
+        memory: Memory,
+        line: Line,
+        portfolio: Portfolio,
+        issuers: Sequence[int],
+        seed: int,
+        place: int,
+        chips: Chips,
     ) -> None:
+        self._chips = chips
         self.memory = memory
-        self._line = line
+        self.line = line
         self._portfolio = portfolio
         self._issuers = list(issuers)
         self._draw = random.Random(seed * 1_000_003 + place)
@@ -99,7 +133,7 @@ class Script:
         self._left: list[Step] = []
         self._items: list[Item] = []
         self.step = Step("sale")
-        memory.stan = FIRST_STAN + place * 1_000 % 250_000
+        memory.stan = stans_of(place)
 
     def next(self) -> Flow[Outcome]:
         """The next dialogue."""
@@ -118,11 +152,12 @@ class Script:
         more = extras(row, self._card().pan)
         entry = pos.KEYED if step.entry == KEYED else pos.SWIPED
         flow = pos.transact(
-            self.memory, self._line, step.kind, card, amount, original, entry=entry, pin=step.pin, **more
+            self.memory, self.line, step.kind, card, amount, original, entry=entry, pin=step.pin, **more
         )
-        if step.entry == CHIP:
-            flow = inserted(flow, self.memory, self._line, self._draw.randbytes(8))
-        return flow if step.heard else unheard(flow, self._line)
+        if step.entry == CHIP and card is not None:
+            chips, chosen, nonce = self._chips, card, self._draw.randbytes(8)[:4]
+            flow = inserted(flow, self.memory, self.line, lambda amount: chips.data(chosen, amount, nonce))
+        return flow if step.heard else unheard(flow, self.line)
 
     def after(self, outcome: Outcome) -> None:
         """How it ended."""
@@ -131,37 +166,38 @@ class Script:
         else:
             self._left = []
 
-    def pin(self, card: Any) -> str:
-        """What the holder enters."""
-        right = str(card.pin)
-        return right if self.step.right else f"{(int(right) + 1) % 1_000_000:06d}"
+    def answer(self, asked: Ask) -> Any:
+        """What the holder enters: the PIN, or another one."""
+        return asked.about.pin if self.step.right else wrong_pin(asked.about)
 
     def _card(self) -> Card:
-        while True:
-            card = self._portfolio.card(
-                self._draw.choice(self._issuers), self._draw.randrange(self._portfolio.cards_per_issuer)
-            )
-            if card.status == "normal" and card.expiry > "3501":
-                return card
+        return drawn_card(self._portfolio, self._issuers, self._draw)
 
 
-def chip_data(amount: str, cryptogram: bytes) -> bytes:
-    """DE55 of an online request with invented values (`cryptogram` 8 bytes, `amount` DE4)."""
-    return tlv.write(
-        (
-            ("9F26", cryptogram), ("9F27", b"\x80"), ("9F10", bytes.fromhex("07010103A00002010A010000000000")),
-            ("9F37", cryptogram[:4]), ("9F36", cryptogram[4:6]), ("95", bytes(5)), ("9A", bytes.fromhex("261028")),
-            ("9C", b"\0"), ("9F02", bytes.fromhex(amount)), ("5F2A", b"\x01\x56"), ("82", b"\x7c\0"),
-            ("9F1A", b"\x01\x56"), ("9F03", bytes(6)), ("9F33", b"\xe0\xe9\xc8"),
-        )
-    )  # fmt: skip
+def stans_of(place: int) -> int:
+    """After which number the trace numbers of the terminal at this place begin."""
+    return FIRST_STAN + place * 1_000 % 250_000
 
 
-def inserted(flow: Flow[Outcome], memory: Memory, line: Line, cryptogram: bytes) -> Flow[Outcome]:
-    """The dialogue `flow` with its card inserted instead of swiped: DE22, DE23, DE55 and DE60 say so."""
+def wrong_pin(card: Any) -> str:
+    """Six digits that are not the card's."""
+    return f"{(int(card.pin) + 1) % 1_000_000:06d}"
+
+
+def drawn_card(portfolio: Portfolio, issuers: Sequence[int], draw: random.Random) -> Card:
+    """Any card of these issuers that is in order."""
+    while True:
+        card = portfolio.card(draw.choice(issuers), draw.randrange(portfolio.cards_per_issuer))
+        if card.status == "normal" and card.expiry > "3501":
+            return card
+
+
+def inserted(flow: Flow[Outcome], memory: Memory, line: Line, data: Callable[[str], bytes]) -> Flow[Outcome]:
+    """The dialogue `flow` with its card inserted instead of swiped: DE22, DE23, DE55 and DE60 say so. `data` makes DE55
+    for an amount (DE4)."""
 
     def calls(call: Call) -> Call:
-        return call._replace(body=_with_chip(memory, line, call.body, cryptogram))
+        return call._replace(body=_with_chip(memory, line, call.body, data))
 
     return _between(flow, calls, lambda call: False)
 
@@ -199,7 +235,7 @@ def _between(flow: Flow[Outcome], calls: Callable[[Call], Call], deaf: Callable[
         flow.close()
 
 
-def _with_chip(memory: Memory, line: Line, body: bytes, cryptogram: bytes) -> bytes:
+def _with_chip(memory: Memory, line: Line, body: bytes, data: Callable[[str], bytes]) -> bytes:
     try:
         message = line.codec.decode(body)
     except DecodeError:
@@ -211,6 +247,6 @@ def _with_chip(memory: Memory, line: Line, body: bytes, cryptogram: bytes) -> by
     fields = dict(message.fields)
     del fields[64]
     fields[22], fields[23] = item.entry_mode, _SEQUENCE
-    fields[55] = chip_data(fields.get(4, "0" * 12), cryptogram)
+    fields[55] = data(fields.get(4, "0" * 12))
     fields[60] = fields[60][:11] + _READS_CHIP + fields[60][12:]
     return sealed(memory, line, message.mti, fields)

@@ -8,7 +8,7 @@ from typing import Final
 
 from scenarios.sandwich.keyring import Keyring
 from scenarios.sandwich.seen import Asked, Broken, Received, Seen, Stray
-from switch.wire.codec import codec_of
+from switch.wire.codec import Codec, codec_of
 from switch.wire.errors import DecodeError, FrameError
 from switch.wire.framing import NetworkHeader
 from switch.wire.message import Message
@@ -45,12 +45,17 @@ class Recorder:
         self.frames = {"front": 0, "back": 0}
         self.first = self.last = 0.0
         self._pos_codec = codec_of(dialect_of(pos))
+        self._own_codecs: dict[str, Codec] = {}
         self._codecs = {name: codec_of(dialect_of(profile)) for name, profile in self.lines.items()}
         self._open: dict[str, Asked] = {}
         self._by_stan: dict[tuple[str, str, str], list[Asked]] = {}
 
     def __repr__(self) -> str:
         return f"Recorder({len(self.asked)} requests in front, {len(self.received)} behind)"
+
+    def speaks(self, tid: str, profile: PosProfile) -> None:
+        """This terminal has a profile of its own."""
+        self._own_codecs[tid] = codec_of(dialect_of(profile))
 
     @property
     def full(self) -> bool:
@@ -72,7 +77,7 @@ class Recorder:
         if not self._count(at):
             return
         self.terminal_gives_up(tid, at)
-        message = self._pos_codec.decode(body)
+        message = self._own_codecs.get(tid, self._pos_codec).decode(body)
         asked = Asked(self._front(tid, message, at))
         self.asked.append(asked)
         self._open[tid] = asked
@@ -84,7 +89,7 @@ class Recorder:
         if not self._count(at):
             return
         try:
-            message = self._pos_codec.decode(body)
+            message = self._own_codecs.get(tid, self._pos_codec).decode(body)
         except DecodeError as error:
             self.broken.append(Broken("front.readable", tid, at, str(error)))
             return
@@ -160,6 +165,7 @@ class Recorder:
             keyring.digest(pan),
             keyring.front_mac(tid, message.raw, fields),
             keyring.front_pin(tid, fields, pan) if pan else None,
+            keyring.front_new_pin(tid, fields, pan) if pan else None,
         )
 
     # back
@@ -251,6 +257,7 @@ class Recorder:
             keyring.digest(pan),
             keyring.back_mac(line, message.mti, fields),
             keyring.back_pin(line, fields, pan) if pan else None,
+            keyring.back_new_pin(line, fields, pan) if pan else None,
         )
 
     # both

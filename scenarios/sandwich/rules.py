@@ -50,6 +50,7 @@ _WITH_90: Final = tuple(row.name for row in ROWS if row.elements)
 _WITHOUT_90: Final = tuple(kind for kind in KNOWN if kind not in _WITH_90)
 _NO_EXPIRY: Final = tuple(row.name for row in ROWS if row.drops_expiry)
 _REFUNDS: Final = tuple(row.name for row in ROWS if row.effect == "credit" and row.original and not row.confirms)
+_PAYS: Final = tuple(row.name for row in ROWS if row.detail == "transfer")
 
 _LINE: Final = (
     Rule("line.DE7", 7, ADDED, "transmission_time",
@@ -114,14 +115,16 @@ REQUEST: Final = (
          "退货的附加数据带原交易金额 ASOA012", "a refund's DE48 holds the original amount (ASOA012)", only=_REFUNDS),
     Rule("request.DE49", 49, CARRIED, "equal", "货币代码透传", "the currency is carried"),
     Rule("request.DE52", 52, CONVERTED, "pin",
-         "密码由终端密钥转加密到成员机构密钥，两侧为同一密码；没有密码不得出现密码块",
-         "the PIN is translated to the line's key and is the same on both sides; none without a PIN"),
+         "密码由终端密钥转加密到成员机构密钥，两侧为同一密码（改密的新密码亦然）；没有密码不得出现密码块",
+         "the PIN, and the new one of a PIN change, is translated to the line's key and is the same on both sides; "
+         "none without a PIN"),
     Rule("request.DE53", 53, CONVERTED, "security_control",
          "安全控制信息说明本侧密码格式，无密码时不带",
          "the security control information describes the PIN on this line and is absent without one"),
     Rule("request.DE55", 55, CARRIED, "equal", "IC 卡数据一字节不差地透传", "the chip's data are carried as they are"),
     Rule("request.DE60", 60, CONVERTED, "network_60",
-         "自定义域转换为网络侧格式：原因码 0000，终端类型", "DE60 is the network's own: reason 0000, terminal type"),
+         "自定义域转换为网络侧格式：原因码 0000，终端类型（ATM 为 01）",
+         "DE60 is the network's own: reason 0000, terminal type (01 for a machine)"),
     Rule("request.DE61", 61, DROPPED, "not_passed",
          "终端的原始信息域不得透传", "the terminal's original data (its DE61) are not passed on"),
     Rule("request.DE62", 62, DROPPED, "not_passed", "终端的 62 域不得透传", "the terminal's DE62 is not passed on"),
@@ -133,6 +136,9 @@ REQUEST: Final = (
          only=_WITH_90),
     Rule("request.DE90.dropped", 90, DROPPED, "absent",
          "其他请求不带原始数据元", "other requests name no original", only=_WITHOUT_90),
+    Rule("request.DE103", 103, CONVERTED, "receiver",
+         "转账和充值的转入卡号（终端 62 域）放入 103 域",
+         "DE103 holds the receiving card of a transfer or load (the terminal's DE62)", only=_PAYS),
     Rule("request.others", -1, DROPPED, "nothing_else",
          "不得出现该交易不该有的域", "there is no field that this transaction does not have"),
 )  # fmt: skip
@@ -210,8 +216,8 @@ COURSE_RULES: Final = (
          "a request that was not answered in time is reversed within the limit"),
     Rule("course.taken_back", -1, COURSE, "", "终端冲正已批准的交易，网络侧必须收到冲正",
          "what was approved and then reversed by its terminal is reversed on the line"),
-    Rule("course.never_reversed", -1, COURSE, "", "查询和退货（通知）不得冲正",
-         "inquiries and refunds (advice) are never reversed"),
+    Rule("course.never_reversed", -1, COURSE, "", "查询、存款和通知（退货等）不得冲正",
+         "inquiries, deposits and advices (refunds) are never reversed"),
     Rule("course.no_cause", -1, COURSE, "", "批准已送达、终端也未冲正的交易不得冲正",
          "what was approved, delivered and not taken back by its terminal is not reversed"),
     Rule("course.repeat_key", -1, COURSE, "", "冲正重发使用同一关键字（DE7、DE11），一笔交易只有一笔冲正",

@@ -14,7 +14,8 @@ from scenarios.sandwich.front import Session
 from scenarios.sandwich.ground import LineConfig, Setup
 from scenarios.sandwich.judge import SLACK_S, Judgement, judge
 from scenarios.sandwich.keyring import Keyring
-from scenarios.sandwich.mix import Script
+from scenarios.sandwich.machines import MachineScript
+from scenarios.sandwich.mix import Chips, Script
 from scenarios.sandwich.recorder import Recorder
 from switch.app.config import host_and_port
 from switch.clearing.schema import ISSUER_TABLES
@@ -22,6 +23,7 @@ from switch.crypto.hsm import Hsm
 from switch.engine.counterpart import wire_time
 from switch.issuer.centre import Centre
 from switch.issuer.host import PAN_HASH_KEY, PIN_REFERENCE_KEY, Bank
+from switch.issuer.masterkeys import take_master_keys
 from switch.issuer.portfolio import STANDARD_ISSUERS, Portfolio
 from switch.issuer.rules import read_rules
 from switch.net.disk import Disk
@@ -29,8 +31,9 @@ from switch.net.listen import listen
 from switch.net.perform import Performer
 from switch.wire.profile import framing_of
 from terminals.device import pos
+from terminals.device.atm import AtmMemory
 from terminals.device.dialogue import Line
-from terminals.device.memory import Memory
+from terminals.fleet import memory_of
 from terminals.flow import Ask
 
 PUSH_AFTER_S: Final = 3.0
@@ -76,15 +79,21 @@ class Sandwich:
         self._portfolio = Portfolio(setup.config.seed, STANDARD_ISSUERS, setup.config.cards_per_issuer)
         for name, zmk in setup.line_keys.items():
             keyring.add_line(name, zmk)
-        self._line = Line(setup.pos)
-        self._scripts = []
+        self._scripts: list[Script | MachineScript] = []
+        lines = Line(setup.pos), Line(setup.machines)
         issuers = [n for n, i in enumerate(STANDARD_ISSUERS) if any(c.takes(i.own) for c in setup.config.lines)]
+        chips = Chips(self._portfolio)
         for place, t in enumerate(setup.terminals):
-            pinpad = keyring.add_terminal(t.tid, t.suite, t.tmk)
-            memory = Memory(t.tid, t.mid, t.mcc, t.merchant_name, pinpad)
-            script = Script(memory, self._line, self._portfolio, issuers, setup.config.seed, place)
+            memory = memory_of(t)
+            about = self._portfolio, issuers, setup.config.seed, place
+            if isinstance(memory, AtmMemory):
+                keyring.add_terminal(t.tid, t.suite, t.tmk, setup.machines)
+                self.recorder.speaks(t.tid, setup.machines)
+                self._scripts.append(MachineScript(memory, lines[1], *about, chips))
+            else:
+                keyring.add_terminal(t.tid, t.suite, t.tmk)
+                self._scripts.append(Script(memory, lines[0], *about, chips))
             memory.stan += int(time.time()) % 1_000  # a batch that an earlier run left open knows its own numbers
-            self._scripts.append(script)
         self._broken: Exception | None = None
 
     async def run(self) -> Judgement:
@@ -126,6 +135,7 @@ class Sandwich:
         hsm.generate(PAN_HASH_KEY, "hash", "aes", 32)
         hsm.generate(PIN_REFERENCE_KEY, "pvk", "aes", 32)
         hsm.import_clear(f"zmk/{line.name}", "zmk", profile.keys.suite, setup.line_keys[line.name])
+        take_master_keys(hsm, self._portfolio)
         banks = [Bank(self._portfolio, n, hsm) for n, issuer in enumerate(STANDARD_ISSUERS) if line.takes(issuer.own)]
         centre = Centre(
             line.name, profile, line.institution, banks, hsm,
@@ -169,7 +179,7 @@ class Sandwich:
     async def _trade(self) -> None:
         loop = asyncio.get_running_loop()
         address = host_and_port(self._setup.config.front)
-        sites = [(s, Session(self._line, address, s.memory.tid, self.recorder)) for s in self._scripts]
+        sites = [(s, Session(s.line, address, s.memory.tid, self.recorder)) for s in self._scripts]
         self._tell(f"{len(sites)} terminals trade 交易中: {self._order.seconds:g} s")
         end = loop.time() + self._order.seconds
         try:
@@ -183,19 +193,19 @@ class Sandwich:
             for _, session in sites:
                 session.close()
 
-    async def _work(self, script: Script, session: Session, place: int, end: float) -> None:
+    async def _work(self, script: Script | MachineScript, session: Session, place: int, end: float) -> None:
         """One terminal: one dialogue after the other until the end."""
         loop = asyncio.get_running_loop()
         await asyncio.sleep(self._order.pace_s * place / max(1, len(self._scripts)))
         while loop.time() < end and not self.recorder.full and self._broken is None:
-            outcome = await session.run(script.next(), lambda asked: script.pin(asked.about))
+            outcome = await session.run(script.next(), script.answer)
             script.after(outcome)
             await asyncio.sleep(self._order.pace_s)
 
-    async def _settle(self, script: Script, session: Session) -> None:
+    async def _settle(self, script: Script | MachineScript, session: Session) -> None:
         try:
             async with asyncio.timeout(SETTLE_MOST_S):
-                await session.run(pos.settle(script.memory, self._line), _nobody)
+                await session.run(pos.settle(script.memory, script.line), _nobody)
         except TimeoutError:
             self.recorder.terminal_gives_up(script.memory.tid, asyncio.get_running_loop().time())
 

@@ -16,7 +16,7 @@ class Seen:
     `fields` has the tracks in clear. `card` is the keyed digest of the card number ("" without one); `mac` what is to
     be said of DE64 or DE128; `pin` the PIN blocks as they may be compared with those of the other side: enciphered
     again under a key that only the recorder has, one for each key that opens it. None where no PIN is carried, empty
-    where none can be read.
+    where none can be read. `new_pin` is the same of the second block of a PIN change.
     """
 
     where: str
@@ -26,6 +26,7 @@ class Seen:
     card: str = ""
     mac: str = ABSENT
     pin: tuple[bytes, ...] | None = None
+    new_pin: tuple[bytes, ...] | None = None
 
     def get(self, de: int) -> Any:
         """A field, DE0 being the MTI; None without it."""

@@ -56,10 +56,7 @@ def open_keys(keys: Path, lmk: Path) -> Hsm:
     if not keys.exists():
         raise CeremonyError(f"{keys}: no key file there; make one with `shoudan keys new`")
     warn_if_open(lmk)
-    try:
-        return open_hsm(lmk, keys, secrets.token_bytes)
-    except UnicodeDecodeError:
-        raise CeremonyError(f"{keys}: not a key file; the arguments are KEYFILE, then LABEL") from None
+    return open_hsm(lmk, keys, secrets.token_bytes)
 
 
 def warn_if_open(path: Path) -> None:

@@ -36,10 +36,15 @@ def read_rows(path: Path, table: Table) -> list[dict[str, Any]]:
         raise typer.BadParameter(f"{path}: no such file")
     try:
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-        cursor = connection.execute(f"SELECT * FROM {table.name} ORDER BY number")
+        cursor = connection.execute(table.select(columns_in(connection, table.name)))
         return [dict(zip(table.names, row, strict=True)) for row in cursor]
     except (apsw.Error, sqlite3.Error) as error:
         raise typer.BadParameter(f"{path}: not a {table.name} book ({error})") from None
+
+
+def columns_in(connection: apsw.Connection, table: str) -> list[str]:
+    """The columns a table has in its file, which an earlier release may have written."""
+    return [column[1] for column in connection.execute(f"PRAGMA table_info({table})")]
 
 
 def read_numbers(path: Path) -> Iterator[int]:

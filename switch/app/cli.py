@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from switch.app import clearing, ctl, dashboard, kat, keys, stats, tools
+from switch.app import clearing, ctl, dashboard, ecash, fees, kat, keys, stats, tools
 from switch.app.config import ConfigError
 from switch.net.listen import CannotListen
 
@@ -65,6 +65,8 @@ def centre(config: ConfigPath) -> None:
 tools.register(app)
 kat.register(app)
 clearing.register(app)
+ecash.register(clearing.clearing)
+fees.register(app)
 ctl.register(app)
 keys.register(app)
 stats.register(app)

@@ -4,21 +4,31 @@ from collections.abc import Container
 from pathlib import Path
 from typing import NamedTuple
 
-from switch.app.config import CentreConfig, ConfigError, SwitchConfig, network_profile, pos_profile
+from switch.app.config import (
+    BinConfig,
+    CentreConfig,
+    ConfigError,
+    SwitchConfig,
+    network_profile,
+    pos_profile,
+    tariff_for,
+)
+from switch.clearing.tariff import Tariff
 from switch.crypto.errors import CryptoError, KcvMismatch, KeyNotFound
 from switch.crypto.hsm import Hsm
 from switch.engine.books import Terminal
 from switch.engine.counterpart import Counterpart
 from switch.engine.engine import Engine
 from switch.engine.office import HASH, STORE
-from switch.engine.route import Routes
+from switch.engine.route import Route, Routes
 from switch.issuer.centre import Centre
 from switch.issuer.host import Bank
 from switch.issuer.portfolio import STANDARD_ISSUERS, Portfolio
-from switch.issuer.rules import Rule, RuleBook, RuleError, read_rules
+from switch.issuer.rules import Rule, RuleError, read_rules
 from switch.issuer.shelf import Shelf
 from switch.machine import Entropy
 from switch.wire import roster
+from switch.wire.chips import SHIPPED_CHIPS, ChipTable, ChipTableError, load_chips
 from switch.wire.profile import NetworkProfile, PosProfile
 from switch.wire.table import TableError
 
@@ -84,6 +94,8 @@ class Parts(NamedTuple):
     routes: Routes
     pos: PosProfile
     lines: dict[str, NetworkProfile]
+    chips: ChipTable
+    tariff: Tariff
 
 
 def read_parts(config: SwitchConfig, beside: Path, entropy: Entropy) -> Parts:
@@ -93,43 +105,37 @@ def read_parts(config: SwitchConfig, beside: Path, entropy: Entropy) -> Parts:
         if label not in hsm:
             raise ConfigError(f"{config.keys}: key {label} is missing")
     lines = {section.name: network_profile(section.profile, beside) for section in config.counterparts}
-    for name in {config.routes.default, *config.routes.bins.values()} - {""}:
+    bins = {prefix: _route(given) for prefix, given in config.routes.bins.items()}
+    for name in {config.routes.default, *(route.link for route in bins.values())} - {""}:
         if name not in lines:
             raise ConfigError(f"routes: no counterpart is called {name!r}")
-    for prefix in config.routes.bins:
+    for prefix in bins:
         if not (prefix.isascii() and prefix.isdigit() and 4 <= len(prefix) <= 10):
             raise ConfigError(f"routes: {prefix!r} is not a BIN of 4 to 10 digits")
     pos = pos_profile(config.profile, beside)
     terminals = take_terminals(config.terminals, hsm, pos.suites)
-    return Parts(hsm, terminals, Routes(config.routes.bins, config.routes.default), pos, lines)
+    tariff = tariff_for(config.tariff, beside)
+    try:
+        chips = load_chips(config.chips or SHIPPED_CHIPS, config.ca_keys)
+    except ChipTableError as error:
+        raise ConfigError(str(error)) from None
+    return Parts(hsm, terminals, Routes(bins, config.routes.default), pos, lines, chips, tariff)
+
+
+def _route(given: str | BinConfig) -> Route:
+    return Route(given) if isinstance(given, str) else Route(given.to, given.card)
 
 
 def build_engine(config: SwitchConfig, beside: Path, entropy: Entropy) -> tuple[Engine, PosProfile]:
     """The switch of a configuration, and the profile its terminals speak."""
-    hsm, terminals, routes, pos, lines = read_parts(config, beside, entropy)
+    hsm, terminals, routes, pos, lines, chips, tariff = read_parts(config, beside, entropy)
     counterparts = {
         section.name: Counterpart(section.name, lines[section.name], hsm, section.own)
         for section in config.counterparts
     }
-    return Engine(terminals, hsm, counterparts, routes, pos, config.acquirer), pos
-
-
-def reload_engine(engine: Engine, running: SwitchConfig, fresh: SwitchConfig, beside: Path, entropy: Entropy) -> str:
-    """Give a running engine what a changed configuration names; a bad one changes nothing. Raises ConfigError.
-
-    Returns what was taken, in words. Addresses, files of the journal and the lines themselves need a restart.
-    """
-    for name in ("listen", "journal", "lmk", "counterparts", "acquirer"):
-        if getattr(running, name) != getattr(fresh, name):
-            raise ConfigError(f"{name} has changed: that needs a restart, nothing was reloaded")
-    parts = read_parts(fresh, beside, entropy)
-    before = {tid for tid, terminal in engine.office.books.terminals.items() if terminal.status == "active"}
-    engine.reload(parts.terminals, parts.routes, parts.pos, parts.hsm)
-    after = {terminal.tid for terminal in parts.terminals}
-    return (
-        f"{len(after)} terminals ({len(after - before)} new, {len(before - after)} closed), "
-        f"{len(fresh.routes.bins)} BINs"
-    )
+    engine = Engine(terminals, hsm, counterparts, routes, pos, config.acquirer, chips)
+    engine.tariff = tariff
+    return engine, pos
 
 
 def centre_rules(config: CentreConfig) -> tuple[Rule, ...]:
@@ -156,10 +162,3 @@ def build_centre(config: CentreConfig, beside: Path, entropy: Entropy) -> tuple[
         config.name, profile, config.institution, banks, hsm, rules=rules, settlement_date=config.settlement_date
     )
     return centre, profile
-
-
-def reload_centre(centre: Centre, fresh: CentreConfig) -> str:
-    """Give a running centre the rules of a changed configuration; bad ones change nothing. Raises ConfigError."""
-    rules = centre_rules(fresh)
-    centre.rules = RuleBook(rules)
-    return f"{len(rules)} rules"

@@ -6,10 +6,11 @@ Only values are checked here; `compose` builds from them.
 import ssl
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from switch.clearing.tariff import SHIPPED, Tariff, load_tariff
 from switch.wire.errors import WireError
 from switch.wire.profile import NetworkProfile, PosProfile, Profile, load_profile
 from switch.wire.tls import client_context, server_context
@@ -43,11 +44,18 @@ class CounterpartConfig(_Section, frozen=True, kw_only=True):
     tls: TlsConfig | None = None
 
 
+class BinConfig(_Section, frozen=True, kw_only=True):
+    """Where the cards of a BIN go, and of what type they are ("" where it is not known)."""
+
+    to: str
+    card: Literal["", "debit", "credit"] = ""
+
+
 class RoutesConfig(_Section, frozen=True, kw_only=True):
-    """BIN to counterpart; `default` takes all other cards."""
+    """BIN to counterpart, with the type of card or without; `default` takes all other cards."""
 
     default: str = ""
-    bins: dict[str, str] = {}
+    bins: dict[str, str | BinConfig] = {}
 
 
 class SwitchConfig(_Section, frozen=True, kw_only=True):
@@ -62,10 +70,13 @@ class SwitchConfig(_Section, frozen=True, kw_only=True):
     profile: str = "unionpay-pos"
     acquirer: str = "04384530"
     routes: RoutesConfig = RoutesConfig()
+    tariff: str = SHIPPED
     tls: TlsConfig | None = None
     control: Path | None = None
     metrics: str = ""
     drain_s: float = 10.0
+    chips: Path | None = None
+    ca_keys: Path | None = None
 
 
 class CentreConfig(_Section, frozen=True, kw_only=True):
@@ -136,6 +147,14 @@ def network_profile(name: str, beside: Path) -> NetworkProfile:
     if not isinstance(profile, NetworkProfile):
         raise ConfigError(f"profile {name}: a network's profile is needed, this one is for terminals")
     return profile
+
+
+def tariff_for(name: str, beside: Path) -> Tariff:
+    """A tariff by name or by a path relative to `beside`. Raises ConfigError with every fault and its line."""
+    try:
+        return load_tariff(name, beside)
+    except WireError as error:
+        raise ConfigError(str(error)) from None
 
 
 def listening_tls(section: TlsConfig | None) -> ssl.SSLContext | None:

@@ -58,8 +58,9 @@ def status(target: Target) -> None:
 def reload(target: Target) -> None:
     """Read the configuration again and take it without dropping a transaction.
 
-    A switch takes terminals, merchants, routes, BINs, profile and master keys; a centre takes its rules. A file at
-    fault is named with its line and changes nothing. Exits 1 when it was refused.
+    A switch takes terminals, merchants, routes, BINs, profile, master keys and tariff; a centre takes its rules. A
+    file at fault is named with its line, a change that needs a restart with its key, and nothing is taken. Exits 1
+    when it was refused.
     """
     typer.echo(f"reloaded: {ask(target, 'reload')}")
 

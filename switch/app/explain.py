@@ -102,7 +102,10 @@ def _tag_rows(tag: str, data: bytes, unsafe: bool, depth: int) -> list[Row]:
     info = tag_info(tag)
     text = _tag_hex(tag, data, unsafe)
     reading = None if STAR in text else show(tag, data)
-    note = Text(reading, reading) if reading is not None and reading != text else _tag_meaning(tag, text)
+    if tag == "8A" and STAR not in text and len(text) == 4:
+        note: Text | None = _answer_code(text)
+    else:
+        note = Text(reading, reading) if reading is not None and reading != text else _tag_meaning(tag, text)
     if info.format == "t" and tlv.is_template(tag) and depth < tlv.DEPTH_MAX:
         try:
             inner = tlv.read(data)
@@ -120,7 +123,43 @@ _CRYPTOGRAMS = {
 }
 
 
+_SCRIPTS = {
+    "0": Text("未执行", "not performed"),
+    "1": Text("第{}条指令失败", "command {} failed"),
+    "2": Text("成功", "done"),
+}
+"""First digit of a script's result in DF31; the second is the command's number, 15 for that one and all later ones."""
+
+_OFFLINE_ANSWERS = {
+    "Y1": Text("脱机批准", "approved offline"),
+    "Y3": Text("不能联机,脱机批准", "unable to go online, approved offline"),
+}
+
+
+def _script_results(text: str) -> Text | None:
+    """DF31: five bytes a script, its result and its identifier."""
+    results = [text[at : at + 10] for at in range(0, len(text), 10)]
+    if not text or len(text) % 10 or any(one[0] not in _SCRIPTS for one in results):
+        return None
+    told = [(_SCRIPTS[one[0]], int(one[1], 16), one[2:]) for one in results]
+    return Text(
+        "; ".join(f"{name.zh.format(n)} {script}" for name, n, script in told),
+        "; ".join(f"{name.en.format(n)} {script}" for name, n, script in told),
+    )
+
+
+def _answer_code(text: str) -> Text:
+    """8A: what the issuer or, offline, the terminal answered."""
+    code = bytes.fromhex(text).decode("latin-1")
+    if code in _OFFLINE_ANSWERS:
+        return _OFFLINE_ANSWERS[code]
+    found = codes.response(code)
+    return Text(found.zh, found.en)
+
+
 def _tag_meaning(tag: str, text: str) -> Text | None:
+    if tag == "DF31":
+        return _script_results(text)
     if tag == "9F27":
         return _CRYPTOGRAMS.get(text[:1])
     if tag == "9C" and len(text) == 2:

@@ -20,7 +20,7 @@ _SIGN_IN_LAYOUTS = {
 }
 """DE60.3 of a sign-in to the layouts to try."""
 
-_DOWNLOADS = frozenset(("370", "371", "372", "373", "380", "381", "382"))
+_DOWNLOADS = frozenset(("370", "371", "372", "373", "380", "381", "382", "394", "396", "398"))
 
 _KEYS = {
     "pik": Text("PIN密钥", "PIN key"),
@@ -73,7 +73,7 @@ def _candidates(scene: Scene, value: bytes) -> Iterator[Callable[[bytes], list[P
     if value.startswith(b"Sequence No"):
         yield _serial
     if network_code in _DOWNLOADS:
-        if scene.mti == "0820":
+        if scene.mti == "0820" or network_code in ("394", "396", "398"):
             yield _list_query
         yield _listing
     if network_code in ("360", "362", "364"):

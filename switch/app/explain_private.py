@@ -124,7 +124,7 @@ def _pos_61(scene: Scene, value: str) -> list[Part]:
 
 
 def _pos_63(scene: Scene, value: bytes) -> list[Part]:
-    if value[:2] == b"SM":
+    if value[:2] in (b"SM", private.NEW_PIN.encode()):
         return usage_parts(private.read_usages(63, value))
     x = private_pos.read_63(value)
     request = len(scene.mti) == 4 and scene.mti[2] in "02"

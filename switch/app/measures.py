@@ -157,6 +157,10 @@ def _traffic(engine: Engine) -> list[Family]:
             "shoudan_sign_ins_total", "counter", "Terminals that signed in.", (), _one(lambda: numbers.sign_ins)
         ),
         Family(
+            "shoudan_downloads_total", "counter", "Chip parameter downloads that terminals ended.", (),
+            _one(lambda: numbers.downloads),
+        ),
+        Family(
             "shoudan_settlements_total", "counter", "Batches settled, by how terminal and host compared.", ("result",),
             _each([
                 ("balanced", lambda: numbers.settlements - numbers.settlements_unbalanced),

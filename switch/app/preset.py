@@ -12,6 +12,8 @@ from switch.app.config import CentreConfig, ConfigError, SwitchConfig, network_p
 from switch.crypto.hsm import Hsm
 from switch.engine.office import HASH, STORE
 from switch.issuer.host import PAN_HASH_KEY, PIN_REFERENCE_KEY
+from switch.issuer.masterkeys import take_master_keys
+from switch.issuer.portfolio import STANDARD_ISSUERS, Portfolio
 from switch.wire.roster import TerminalRow, read_terminals
 from switch.wire.table import TableError
 
@@ -48,7 +50,20 @@ def prepare_centre(path: Path, zmk: Sequence[str], count: int | None, take: Take
     config = read_config(path, CentreConfig)
     suite = network_profile(config.profile, path.resolve().parent).keys.suite
     need = _Need(config.lmk, config.keys, config.ledger, _CENTRE_KEYS, {config.name: suite})
-    return _prepare(need, zmk, count, take)[1]
+    hsm, missing = _prepare(need, zmk, count, take)
+    _chip_keys(hsm, config, need)
+    return missing
+
+
+def _chip_keys(hsm: Hsm, config: CentreConfig, need: _Need) -> None:
+    """The chip master keys of the invented issuers, which the seed gives to both sides."""
+    portfolio = Portfolio(config.seed, STANDARD_ISSUERS, config.cards_per_issuer)
+    with alone(need.keys):
+        taken = take_master_keys(hsm, portfolio, (issuer for issuer in STANDARD_ISSUERS if issuer.own == config.own))
+        if taken:
+            write_keys(hsm, need.keys)
+    for institution, count in taken.items():
+        typer.echo(f"made     imk/{institution}  {count} chip master keys of an invented issuer, from the seed")
 
 
 def _prepare(need: _Need, zmk: Sequence[str], count: int | None, take: Take) -> tuple[Hsm, list[str]]:

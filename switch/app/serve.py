@@ -13,7 +13,7 @@ from typing import Any
 import uvloop
 from uvloop._version import __version__ as uvloop_version
 
-from switch.app.compose import build_centre, build_engine, reload_centre, reload_engine
+from switch.app.compose import build_centre, build_engine
 from switch.app.config import (
     CentreConfig,
     ConfigError,
@@ -26,7 +26,8 @@ from switch.app.config import (
 )
 from switch.app.control import Command, serve_control
 from switch.app.measures import centre_families, switch_families
-from switch.clearing.schema import ISSUER_TABLES, SWITCH_TABLES
+from switch.app.reload import began, reload_centre, reload_engine
+from switch.clearing.schema import CHIPS, ISSUER_TABLES, LEDGER, PINS, SWITCH_TABLES
 from switch.net.disk import Disk, StorageFailed, StoreInUse
 from switch.net.listen import Patience, Secured, dial, listen
 from switch.net.metrics import Family, LoopLag, MetricsPage
@@ -90,8 +91,9 @@ def open_disk(path: Path, tables: Any) -> Disk:
 
 async def serve_switch(source: Path) -> int:
     """The acquiring switch of a configuration (an absolute path): recover, dial, listen, serve until SIGTERM, drain."""
-    config, beside = read_config(source, SwitchConfig), source.parent
-    engine, pos = build_engine(config, beside, secrets.token_bytes)
+    config = read_config(source, SwitchConfig)
+    start = began(source, config)
+    engine, pos = build_engine(config, source.parent, secrets.token_bytes)
     life = _Life()
     disk = open_disk(config.journal, SWITCH_TABLES)
     loop = asyncio.get_running_loop()
@@ -126,8 +128,7 @@ async def serve_switch(source: Path) -> int:
         }
 
     def reload(_: dict[str, Any]) -> str:
-        fresh = read_config(source, SwitchConfig)
-        return reload_engine(engine, config, fresh, beside, secrets.token_bytes)
+        return reload_engine(engine, start, read_config(source, SwitchConfig), secrets.token_bytes)
 
     control = await _control(config.control, {"status": status, "reload": reload})
     page = await _metrics(config.metrics, lambda lag: switch_families(engine, performer, lag))
@@ -149,13 +150,15 @@ async def serve_switch(source: Path) -> int:
 
 async def serve_centre(source: Path) -> int:
     """The other side: a network centre with issuers, or the bank's core."""
-    config, beside = read_config(source, CentreConfig), source.parent
-    centre, profile = build_centre(config, beside, secrets.token_bytes)
+    config = read_config(source, CentreConfig)
+    start = began(source, config)
+    centre, profile = build_centre(config, source.parent, secrets.token_bytes)
     life = _Life()
     disk = open_disk(config.ledger, ISSUER_TABLES)
     loop = asyncio.get_running_loop()
     performer = Performer(centre, disk, loop, life.failed)
-    centre.recover(row for _, row in disk.history())
+    ledger, pins, chips = ((row for _, row in disk.history(table.name)) for table in (LEDGER, PINS, CHIPS))
+    centre.recover(ledger, pins, chips)
     host, port = host_and_port(config.listen)
     framing, tls = framing_of(profile), listening_tls(config.tls)
     server = await listen(performer, host, port, framing, profile.timers.frame_s, name=config.name, tls=tls)
@@ -168,7 +171,7 @@ async def serve_centre(source: Path) -> int:
         return {**centre.statistics(), "settlement_date": centre.settlement_date, "commits": disk.commits}
 
     def reload(_: dict[str, Any]) -> str:
-        return reload_centre(centre, read_config(source, CentreConfig))
+        return reload_centre(centre, start, read_config(source, CentreConfig))
 
     commands: dict[str, Command] = {"status": status, "cutover": cutover, "reload": reload}
     control = await _control(config.control, {**commands, "check": lambda _: centre.check()})

@@ -14,9 +14,13 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table as Grid
 
-from switch.app.clearing import yuan
-from switch.app.config import ConfigError
+from switch.app.clearing import columns_in, read_rows, yuan
+from switch.app.config import ConfigError, tariff_for
+from switch.clearing.books import deals
+from switch.clearing.fees import charges
 from switch.clearing.figures import DIMENSIONS, NONE, Entry, Figures, Place, Tally
+from switch.clearing.schema import JOURNAL
+from switch.clearing.tariff import Fee, Tariff
 from switch.wire.codes import RESPONSE_CODES, entry_mode
 from switch.wire.transactions import BY_NAME
 
@@ -25,8 +29,8 @@ _TOPOLOGIES: Final = {
 }  # fmt: skip
 _TYPES: Final = {"": NONE, NONE: NONE, "pos": "pos", "atm": "atm", "crs": "atm"}
 _TITLES: Final = (
-    "count", "approved", "declined", "silent", "business\n交易", "system\n系统", "yuan", "reversed", "p50\nms",
-    "p99\nms",
+    "count", "approved", "declined", "silent", "business\n交易", "system\n系统", "yuan", "fees\n手续费", "reversed",
+    "p50\nms", "p99\nms",
 )  # fmt: skip
 WIDE: Final = 1000
 DAYS_OF_MONTH: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
@@ -38,7 +42,7 @@ def read_journal(path: Path) -> Iterator[Entry]:
         raise ConfigError(f"{path}: no such file")
     try:
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-        cursor = connection.execute(f"SELECT {', '.join(Entry._fields)} FROM journal ORDER BY number")
+        cursor = connection.execute(JOURNAL.select(columns_in(connection, JOURNAL.name), Entry._fields))
         yield from map(Entry._make, cursor)
     except apsw.Error as error:
         raise ConfigError(f"{path}: not a switch's journal ({error})") from None
@@ -78,13 +82,24 @@ def _place(row: dict[str, Any], where: str) -> Place:
 
 
 def tally(
-    journals: Sequence[Path], by: Sequence[str] = (), terminals: Path | None = None, first: str = "", last: str = ""
+    journals: Sequence[Path],
+    by: Sequence[str] = (),
+    terminals: Path | None = None,
+    first: str = "",
+    last: str = "",
+    tariff: Tariff | None = None,
 ) -> Tally:
-    """Figures of journals in their files. Raises ConfigError."""
+    """Figures of journals in their files, with what the transactions cost where there is a tariff. Raises
+    ConfigError."""
     result = Tally(by, read_places(terminals) if terminals else None, first, last)
     for path in journals:
-        result.read(read_journal(path))
+        result.read(read_journal(path), _fees(path, tariff) if tariff else None)
     return result
+
+
+def _fees(path: Path, tariff: Tariff) -> dict[str, Fee]:
+    """What the transactions of a journal cost, by RRN."""
+    return {rrn: charge.fee for rrn, charge in charges(deals(read_rows(path, JOURNAL)), tariff).items()}
 
 
 def dimensions(text: str) -> list[str]:
@@ -125,6 +140,16 @@ def as_dicts(result: Tally) -> list[dict[str, Any]]:
     ]
 
 
+def as_whole(result: Tally) -> dict[str, Any]:
+    """All groups, and all together."""
+    return {
+        "by": list(result.by),
+        "unfinished": result.unfinished,
+        "total": result.total.as_dict(),
+        "groups": as_dicts(result),
+    }
+
+
 def as_csv(result: Tally) -> str:
     """The groups as CSV with a heading; empty where there is nothing to divide."""
     text = io.StringIO()
@@ -136,8 +161,9 @@ def as_csv(result: Tally) -> str:
 
 def show(result: Tally, console: Console) -> None:
     """The groups, and all together; where the screen is narrow, without the columns that can be spared."""
+    none = () if result.total.fee is not None else ("fees\n手续费",)
     for spared in ((), ("reversed",), ("reversed", "declined"), ("reversed", "declined", "silent", "p50\nms")):
-        grid = _grid(result, spared)
+        grid = _grid(result, (*spared, *none))
         if Measurement.get(console, console.options.update(max_width=WIDE), grid).minimum <= console.width:
             break
     console.print(grid)
@@ -167,7 +193,8 @@ def _cells(figures: Figures) -> list[str]:
     rates = [NONE if rate is None else f"{rate:.2%}" for rate in (figures.business_success, figures.system_success)]
     counts = [f"{number:,}" for number in (figures.count, figures.approved, figures.declined, figures.silent)]
     latencies = [NONE if ms is None else f"{ms:,}" for ms in (figures.latency(0.5), figures.latency(0.99))]
-    return [*counts, *rates, yuan(figures.amount_minor), f"{figures.reversed:,}", *latencies]
+    fee = yuan(figures.fee.merchant) if figures.fee is not None else NONE
+    return [*counts, *rates, yuan(figures.amount_minor), fee, f"{figures.reversed:,}", *latencies]
 
 
 def stats(
@@ -181,6 +208,9 @@ def stats(
     ] = None,
     first: Annotated[str, typer.Option("--from", metavar="MMDD", help="First settlement day.")] = "",
     last: Annotated[str, typer.Option("--to", metavar="MMDD", help="Last settlement day.")] = "",
+    tariff: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="A tariff: figures of fees as well (see clearing fees).")
+    ] = "",
     csv_to: Annotated[str, typer.Option("--csv", metavar="FILE", help="Write CSV to this file, or - for stdout.")] = "",
     json_to: Annotated[
         str, typer.Option("--json", metavar="FILE", help="Write JSON to this file, or - for stdout.")
@@ -199,6 +229,8 @@ def stats(
     06, 68, 90, 91, 92, 96, 98, A7
     [bold]p50, p99[/]  ms from the sent row to the answered row; silence has none
     [bold]yuan[/]      what was approved; CSV and JSON also have what is owed net
+    [bold]fees[/]      手续费, with --tariff: what the merchants pay; CSV and JSON also
+    have the parts of issuer, network and acquirer
 
     What is turned away before it is a transaction (a wrong MAC, an unknown
     terminal) is in no journal; the metrics count it.
@@ -211,16 +243,8 @@ def stats(
         raise ConfigError("--csv - and --json -: only one of them can go to stdout")
     names = dimensions(by)
     first, last = settlement_day("--from", first), settlement_day("--to", last)
-    result = tally(journals, names, terminals, first, last)
-    whole = {
-        "journals": [path.name for path in journals],
-        "from": first,
-        "to": last,
-        "by": names,
-        "unfinished": result.unfinished,
-        "total": result.total.as_dict(),
-        "groups": as_dicts(result),
-    }
+    result = tally(journals, names, terminals, first, last, tariff_for(tariff, Path()) if tariff else None)
+    whole = {"journals": [path.name for path in journals], "from": first, "to": last, **as_whole(result)}
     for where, text in ((csv_to, as_csv(result)), (json_to, json.dumps(whole, ensure_ascii=False, indent=1) + "\n")):
         if where == "-":
             typer.echo(text, nl=False)

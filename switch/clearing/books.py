@@ -37,7 +37,7 @@ class NetKey(NamedTuple):
 
 _LASTING = (
     "kind", "mid", "tid", "batch", "stan", "link", "net_mti", "net_time", "net_stan", "acquirer", "forwarder",
-    "amount", "currency", "entry_mode", "mcc", "on_us", "original_rrn", "pan_sealed", "pan_masked", "pan_hash",
+    "amount", "currency", "entry_mode", "mcc", "on_us", "original_rrn", "pan_sealed", "pan_masked", "pan_hash", "card",
 )  # fmt: skip
 _lasting = itemgetter(*_LASTING)
 

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, NamedTuple
 
+from switch.clearing.dates import BEIJING_S, civil, day_number, within
+from switch.clearing.tariff import NOTHING, Fee
 from switch.wire.codes import RESPONSE_CODES, UNKNOWN_RESPONSE
 from switch.wire.transactions import APPROVED, BY_NAME
 
-BEIJING_S: Final = 8 * 3600
 NONE: Final = "-"
 """A dimension's value where it is not known or does not apply."""
 
@@ -38,6 +39,7 @@ class Entry(NamedTuple):
     response_code: str
     settlement_date: str
     reason: str
+    card: str = ""
 
 
 class Place(NamedTuple):
@@ -71,7 +73,8 @@ class Figures:
     """The figures of one group. Amounts in minor units, latencies in milliseconds as {latency: how many}.
 
     `silent` are requests given up without an answer; `system_faults` are those and the answers that name the system;
-    `net_minor` is what the merchants are owed by what stands approved (refunds and voids against it).
+    `net_minor` is what the merchants are owed by what stands approved (refunds and voids against it), before fees;
+    `fee` is what it costs, None without a tariff.
     """
 
     count: int = 0
@@ -84,6 +87,7 @@ class Figures:
     amount_minor: int = 0
     reversed_minor: int = 0
     net_minor: int = 0
+    fee: Fee | None = None
     latencies: Counter[int] = field(default_factory=Counter)
 
     @property
@@ -114,9 +118,16 @@ class Figures:
         for one in fields(self):
             if one.name == "latencies":
                 self.latencies.update(other.latencies)
+            elif one.name == "fee":
+                if other.fee is not None:
+                    self.charge(other.fee)
             else:
                 setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
         return self
+
+    def charge(self, fee: Fee) -> None:
+        """Add what a transaction costs."""
+        self.fee = (self.fee or NOTHING).plus(fee)
 
     def as_dict(self) -> dict[str, Any]:
         """For machines; rates are shares of 1 with six digits, None where there is nothing to divide."""
@@ -132,6 +143,7 @@ class Figures:
             "reversed": self.reversed,
             "reversed_minor": self.reversed_minor,
             "net_minor": self.net_minor,
+            **{f"fee_{party}_minor": getattr(self.fee, party, None) for party in Fee._fields},
             "late": self.late,
             "suspicious": self.suspicious,
             "latency_p50_ms": self.latency(0.5),
@@ -148,17 +160,8 @@ def _local(entry: Entry) -> str:
     if entry.net_time:
         return entry.net_time[:6]
     seconds = entry.at_ms // 1000 + BEIJING_S
-    month, day = _month_and_day(seconds // 86_400)
+    _, month, day = civil(day_number(entry.at_ms))
     return f"{month:02d}{day:02d}{seconds % 86_400 // 3600:02d}"
-
-
-def _month_and_day(days: int) -> tuple[int, int]:
-    """Of a number of days since 1970-01-01, in the Gregorian calendar counted from March (no clock in this room)."""
-    of_era = (days + 719_468) % 146_097
-    year = (of_era - of_era // 1460 + of_era // 36_524 - of_era // 146_096) // 365
-    of_year = of_era - (365 * year + year // 4 - year // 100)
-    month = (5 * of_year + 2) // 153
-    return (month + 2) % 12 + 1, of_year - (153 * month + 2) // 5 + 1
 
 
 def day_of(entry: Entry) -> str:
@@ -202,6 +205,7 @@ DIMENSIONS: Final[Mapping[str, Dimension]] = {
     "on-us": lambda entry, place: _on_us(entry),
     "topology": lambda entry, place: place.topology,
     "mcc": lambda entry, place: entry.mcc or NONE,
+    "card": lambda entry, place: entry.card or NONE,
     "acquirer": lambda entry, place: entry.acquirer or NONE,
 }
 """What figures can be grouped by."""
@@ -229,11 +233,13 @@ class Tally:
         self.unfinished = 0
         self._read = [DIMENSIONS[name] for name in self.by]
         self._places = places or {}
+        self._fees: Mapping[str, Fee] | None = None
         self._first = first
         self._last = last
 
-    def read(self, entries: Iterable[Entry]) -> None:
-        """Count one journal, in the order of its rows."""
+    def read(self, entries: Iterable[Entry], fees: Mapping[str, Fee] | None = None) -> None:
+        """Count one journal, in the order of its rows; `fees` are what its transactions cost, by RRN."""
+        self._fees = fees
         sent: dict[str, int] = {}
         given_up: set[str] = set()
         for entry in entries:
@@ -265,13 +271,9 @@ class Tally:
         return whole
 
     def _wanted(self, entry: Entry) -> bool:
-        first, last = self._first, self._last
-        if not first and not last:
+        if not self._first and not self._last:
             return True
-        day = day_of(entry)
-        if first and last and first > last:
-            return day >= first or day <= last
-        return (not first or day >= first) and (not last or day <= last)
+        return within(day_of(entry), self._first, self._last)
 
     def _group(self, entry: Entry) -> Figures:
         place = self._places.get(entry.tid, _NOWHERE)
@@ -293,6 +295,8 @@ class Tally:
             group.approved += 1
             group.amount_minor += entry.amount
             group.net_minor += _sign(entry) * entry.amount
+            if self._fees is not None:
+                group.charge(self._fees.get(entry.rrn, NOTHING))
         elif response_class(code) == SYSTEM:
             group.system_faults += 1
         if entry.state == "answered" and began is not None:

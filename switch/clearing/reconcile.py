@@ -17,6 +17,7 @@ from switch.wire.transactions import BY_NAME
 if TYPE_CHECKING:
     from switch.clearing.cash import CashBook
 
+DUPLICATE = "94"
 _ENDS = frozenset(("answered", "stored", "refused"))
 _FOLLOWS = {
     "answered": "sent",
@@ -263,6 +264,9 @@ def _join_terminals(result: Reconciliation, by_rrn: dict[str, Deal], terminals: 
             fields = dict(_TERMINAL_FIELDS)
             if "stored" in deal.states:
                 del fields["auth_code"]  # it was answered before the issuer gave its code
+            if row["response_code"] == DUPLICATE:
+                del fields["rrn"]  # a repeat is told that it is one, and no more
+                fields.pop("auth_code", None)
             result.breaks += _differ("terminals", deal, rrn, row, fields)
     for key, (rrn, deal) in by_key.items():
         if key not in seen and deal.stands and _moves(deal.kind):
@@ -286,6 +290,8 @@ def _judge(row: Row, deal: Deal | None) -> str:
     if not stands:
         return ""
     if state == "unknown" and reversal == "none":
+        if deal is not None and BY_NAME[deal.kind].chip == "load":
+            return ""  # whether the chip has it is for the book of electronic cash
         return "approved by the switch, its end unknown to the terminal"
     return f"approved by the switch, {'reversed' if state != 'declined' else 'declined'} at the terminal"
 

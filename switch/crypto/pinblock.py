@@ -29,6 +29,7 @@ FORMATS = {
     "iso2": Format(8, "2", False),
     "sm4": Format(16, "0", True),
 }
+_FILL = "F" * 32
 _LENGTHS = {f"{length:X}": length for length in range(4, 13)}
 
 
@@ -57,7 +58,8 @@ def _checked_pan(pan: str) -> str:
 
 def pan12(pan: str) -> str:
     """The 12 digits of the PAN left of its check digit, filled with zeros on the left if it is shorter."""
-    return _checked_pan(pan)[-13:-1].rjust(12, "0")
+    digits = _checked_pan(pan)[-13:-1]
+    return digits if len(digits) == 12 else digits.rjust(12, "0")
 
 
 def encode(fmt: str, pin: str, pan: str = "") -> bytes:
@@ -86,7 +88,7 @@ def decode(fmt: str, block: bytes, pan: str = "") -> str:
     pin = text[2 : 2 + length]
     if not pin.isdigit():
         raise PinFormatError(f"not a PIN block of format {fmt}: PIN with other than digits")
-    if text[2 + length :].strip("F"):
+    if text[2 + length :] != _FILL[2 + length : size * 2]:
         raise PinFormatError(f"not a PIN block of format {fmt}: wrong fill")
     return pin
 

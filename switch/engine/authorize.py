@@ -7,7 +7,7 @@ durable); `on_reply` matches the answer and passes it on (an approval once its *
 
 from typing import Any
 
-from switch.engine import admit
+from switch.engine import admit, chips
 from switch.engine.books import Exchange, Terminal
 from switch.engine.counterpart import Counterpart
 from switch.engine.office import Office
@@ -36,7 +36,7 @@ class AuthorizeDesk:
     def on_request(self, link: Link, frame: Frame, message: Message, now: Now, out: Out) -> None:
         """Admit a terminal's request and send it on, or refuse it."""
         office, fields = self._office, message.fields
-        row = office.rows.get((message.mti, fields.get(3, ""), fields.get(25, ""), fields.get(60, "")[:2]))
+        row = self._row(message)
         terminal, code = admit.known(office, message)
         if row is None:
             code = code or (admit.INVALID_TRANSACTION if {3, 25, 60} <= fields.keys() else admit.FORMAT_ERROR)
@@ -59,11 +59,18 @@ class AuthorizeDesk:
             self._decline(exchange, admit.INVALID_CARD, now, out)
             return
         office.seal_card(exchange, pan)
-        code = self._object(exchange, terminal, key)
+        code = self._object(exchange, terminal, key, pan)
         if code:
             self._decline(exchange, code, now, out)
             return
         self._send(exchange, terminal, pan, now, out)
+
+    def _row(self, message: Message) -> Transaction | None:
+        """The row of a request; a notice has DE3 and DE25 of what it speaks of."""
+        fields = message.fields
+        if message.mti == "0620":
+            return self._office.rows.get(("0620", "", "", "00"))
+        return self._office.rows.get((message.mti, fields.get(3, ""), fields.get(25, ""), fields.get(60, "")[:2]))
 
     def _open(
         self, link: Link, frame: Frame, message: Message, row: Transaction, terminal: Terminal, now: Now
@@ -96,7 +103,7 @@ class AuthorizeDesk:
         pan: str = fields.get(2) or (track or "").replace("=", "D").partition("D")[0]
         return pan if 13 <= len(pan) <= 19 and pan.isdigit() else None
 
-    def _object(self, exchange: Exchange, terminal: Terminal, key: tuple[str, str, str]) -> str:
+    def _object(self, exchange: Exchange, terminal: Terminal, key: tuple[str, str, str], pan: str) -> str:
         """What the switch itself has against an authentic request, as a response code."""
         office, row = self._office, exchange.row
         if key in office.books.unknown_reversals:
@@ -107,12 +114,16 @@ class AuthorizeDesk:
             return BATCH_FULL
         if row.original:
             exchange.original, code = find_original(office.books, exchange, exchange.request or {})
-            return code
-        return ""
+            if code:
+                return code
+        return chips.object_to(office, exchange, pan)
 
     def _send(self, exchange: Exchange, terminal: Terminal, pan: str, now: Now, out: Out) -> None:
         office = self._office
-        name = office.routes.of(pan)
+        original = exchange.original
+        name, exchange.card = office.routes.of(pan)
+        if original and exchange.row.chip == "notice":
+            name = original.counterpart  # it goes where its transaction went, whatever card it names
         counterpart = office.counterpart(name)
         if counterpart is None:
             self._decline(exchange, NO_ROUTE, now, out)
@@ -141,7 +152,8 @@ class AuthorizeDesk:
         counterpart.inflight.add(exchange, now.mono, out)
         number = office.journal(exchange, "sent", now, out)
         try:
-            counterpart.send(exchange.row.network_mti, fields, out, after=number)
+            mac = exchange.row.chip != "notice" or counterpart.profile.chips.notice_mac
+            counterpart.send(exchange.row.network_mti, fields, out, after=number, mac=mac)
         except WireError:
             # a field of the terminal's that the network's dialect cannot carry: nothing has left, nothing to reverse
             counterpart.inflight.take(exchange.net_key)
@@ -160,14 +172,16 @@ class AuthorizeDesk:
     ) -> None:
         """The same STAN again: an advice gets its first answer again, a request 94."""
         office = self._office
-        if row.advice and self._same(earlier, row, message.fields, terminal):
+        again = row.chip == "offline" and earlier.request is None and earlier.approved
+        if row.advice and not again and self._same(earlier, row, message.fields, terminal):
             if earlier.request is not None:
                 earlier.link, earlier.frame = link, frame  # still on its way: the answer goes to the newer connection
             else:
                 extra, after = self._extra(earlier, {}), office.books.row_last  # its row may not be durable yet
                 office.answer(
-                    link, frame, message.mti, message.fields, earlier.response_code, now, out, extra, after, terminal
-                )
+                    link, frame, message.mti, message.fields, chips.told(earlier.response_code), now, out, extra, after,
+                    terminal,
+                )  # fmt: skip
             return
         office.statistics.duplicates += 1
         self._refuse(link, frame, message, row, admit.DUPLICATE, now, out)
@@ -177,7 +191,7 @@ class AuthorizeDesk:
         pan = self._pan(fields, terminal) or ""
         return (
             earlier.kind == row.name
-            and earlier.amount == int(fields[4])
+            and earlier.amount == int(fields.get(4, "0"))
             and earlier.pan_hash == self._office.card_hash(pan)
         )
 
@@ -192,6 +206,7 @@ class AuthorizeDesk:
     def _decline(self, exchange: Exchange, code: str, now: Now, out: Out) -> None:
         """Answer an exchange that does not leave the switch."""
         exchange.response_code = code
+        exchange.icc = b""
         self._office.journal(exchange, "refused", now, out)
         self._close(exchange, {}, now, out, 0)
 
@@ -238,6 +253,7 @@ class AuthorizeDesk:
         exchange.auth_code = fields.get(38, "")
         exchange.settlement_date = fields.get(15, "")
         exchange.receiver = fields.get(100, "")
+        exchange.icc = b""
         number = office.journal(exchange, "answered", now, out)
         office.books.settle_answer(exchange)
         link = exchange.link
@@ -274,7 +290,8 @@ class AuthorizeDesk:
             return
         terminal = office.books.terminals.get(exchange.tid)
         extra = self._extra(exchange, reply)
-        office.answer(link, frame, exchange.row.mti, request, exchange.response_code, now, out, extra, after, terminal)
+        code = chips.told(exchange.response_code)
+        office.answer(link, frame, exchange.row.mti, request, code, now, out, extra, after, terminal)
 
     def _extra(self, exchange: Exchange, reply: dict[int, Any]) -> dict[int, Any]:
         """Fields of the terminal's reply that the request did not have."""

@@ -19,19 +19,22 @@ class Exchange:
     The PAN stands here only sealed under the HSM's storage key, truncated and as a keyed hash. `link`, `frame` and
     `request` (the terminal's fields) are kept only while an answer is owed. `reversal` is "", "queued", "acked",
     "refused" (the other side would not take it) or "closed" (its day was over: nothing was sent, the terminal was told
-    25); the last two are settled by hand. `refunded` and `added` are what later transactions gave back of it, or added
+    25); the last two are settled by hand. `atc` is the chip's count (9F36, hexadecimal), `read` four digits of DE60 on
+    the network: read capability, condition, no-PIN flag, application ("" where no chip was read); `icc` what of DE55
+    must be told again. `refunded` and `added` are what later transactions gave back of it, or added
     to it (a tip, an adjustment, more on hold).
     """
 
     __slots__ = (
-        "acquirer", "added", "amount", "auth_code", "batch", "confirmed", "counterpart", "currency", "deadline",
-        "entry_mode", "forwarder", "frame", "kind", "link", "mcc", "mid", "net_stan", "net_time", "on_us", "original",
-        "pan_hash", "pan_masked", "pan_sealed", "psn", "receiver", "refunded", "request", "response_code", "reversal",
-        "rrn", "settlement_date", "stan", "state", "tid", "undone",
+        "acquirer", "added", "amount", "atc", "auth_code", "batch", "card", "confirmed", "counterpart", "currency",
+        "deadline", "entry_mode", "forwarder", "frame", "icc", "kind", "link", "mcc", "mid", "net_stan", "net_time",
+        "on_us", "original", "pan_hash", "pan_masked", "pan_sealed", "psn", "read", "receiver", "refunded", "request",
+        "response_code", "reversal", "row", "rrn", "settlement_date", "stan", "state", "tid", "undone",
     )  # fmt: skip
 
     def __init__(self, kind: str, mid: str, tid: str, batch: str, stan: str) -> None:
         self.kind = kind
+        self.row = BY_NAME[kind]
         self.mid = mid
         self.tid = tid
         self.batch = batch
@@ -54,7 +57,11 @@ class Exchange:
         self.pan_sealed = b""
         self.pan_masked = ""
         self.pan_hash = ""
+        self.card = ""
         self.psn = ""
+        self.atc = ""
+        self.read = ""
+        self.icc = b""
         self.state = "sent"
         self.reversal = ""
         self.undone = False
@@ -66,10 +73,6 @@ class Exchange:
         self.frame: Frame | None = None
         self.request: dict[int, Any] | None = None
         self.deadline = 0.0
-
-    @property
-    def row(self) -> Transaction:
-        return BY_NAME[self.kind]
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -95,9 +98,13 @@ class Exchange:
 
 
 class Terminal:
-    """A terminal as the host knows it. `status` is "active" or "closed"; `batch` is the open one."""
+    """A terminal as the host knows it. `status` is "active" or "closed"; `batch` is the open one; `downloads` the
+    version of each list it has fetched."""
 
-    __slots__ = ("batch", "mcc", "merchant_name", "mid", "signed_in", "status", "suite", "tid", "uploaded")
+    __slots__ = (
+        "_batch", "batch_text", "downloads", "mcc", "merchant_name", "mid", "signed_in", "status", "suite", "tid",
+        "uploaded",
+    )  # fmt: skip
 
     def __init__(self, tid: str, mid: str, mcc: str, merchant_name: str, suite: str, status: str = "active") -> None:
         self.tid = tid
@@ -109,10 +116,16 @@ class Terminal:
         self.batch = 1
         self.signed_in = False
         self.uploaded: dict[str, int] = {}
+        self.downloads: dict[str, str] = {}
 
     @property
-    def batch_text(self) -> str:
-        return f"{self.batch:06d}"
+    def batch(self) -> int:
+        return self._batch
+
+    @batch.setter
+    def batch(self, number: int) -> None:
+        self._batch = number
+        self.batch_text = f"{number:06d}"  # read four times a message, changed once a day (0.8 us)
 
     def next_batch(self) -> None:
         """Close the open batch; the terminal learns the new one when it signs in."""
@@ -130,6 +143,8 @@ class Books:
         self.by_rrn: dict[str, Exchange] = {}
         self.by_auth: dict[tuple[str, str], Exchange] = {}
         self.batches: dict[tuple[str, str], list[Exchange]] = {}
+        self.by_chip: dict[tuple[str, str, str], Exchange] = {}
+        self.load_sign = 0
         self.unknown_reversals: dict[tuple[str, str, str], None] = {}
         self.rrn_last = 0
         self.row_last = 0
@@ -169,11 +184,27 @@ class Books:
         if not exchange.approved:
             return
         row = exchange.row
-        if row.sign:
+        if row.sign or row.chip == "load":
             self.batches.setdefault((exchange.tid, exchange.batch), []).append(exchange)
         if row.effect == "hold":
             self.by_auth[exchange.auth_code, exchange.pan_hash] = exchange
         self._touch(exchange, 1)
+
+    def sign(self, row: Transaction) -> int:
+        """What a kind does to a batch: its own sign, or what the profile says of loads (`load_sign`)."""
+        if row.chip != "load":
+            return row.sign
+        return -self.load_sign if row.undoes else self.load_sign
+
+    def spend(self, exchange: Exchange) -> bool:
+        """Take a chip's offline sale by its card, card number and count; False where one was taken before, or is being
+        asked about. One that was refused has used nothing up."""
+        key = (exchange.pan_hash, exchange.psn, exchange.atc)
+        earlier = self.by_chip.get(key)
+        if earlier is not None and (earlier.approved or not earlier.response_code):
+            return False
+        self.by_chip[key] = exchange
+        return True
 
     def unsettle(self, exchange: Exchange) -> None:
         """Take back what `settle_answer` did, when the exchange itself is reversed."""
@@ -204,9 +235,10 @@ class Books:
         """(debit minor, debit count, credit minor, credit count) of a batch: what counts, by the rows' sign."""
         debit = debits = credit = credits_ = 0
         for exchange in self.batches.get((tid, batch), ()):
-            if not exchange.counts:
+            sign = self.sign(exchange.row)
+            if not (exchange.counts and sign):
                 continue
-            if exchange.row.sign > 0:
+            if sign > 0:
                 debit, debits = debit + exchange.amount, debits + 1
             else:
                 credit, credits_ = credit + exchange.amount, credits_ + 1

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from switch.clearing.tariff import Tariff
 from switch.crypto.hsm import Hsm
 from switch.engine.authorize import AuthorizeDesk
 from switch.engine.books import Books, Terminal
@@ -14,6 +15,7 @@ from switch.engine.recover import recover
 from switch.engine.reverse import ReverseDesk
 from switch.engine.route import Routes
 from switch.machine import Close, Link, Now, Out
+from switch.wire.chips import NO_CHIPS, ChipTable
 from switch.wire.errors import DecodeError, FrameError
 from switch.wire.framing import Frame
 from switch.wire.message import Message
@@ -21,6 +23,8 @@ from switch.wire.profile import PosProfile
 from switch.wire.transactions import FINANCIAL_MTIS
 
 REJECTED, INVALID_TRANSACTION, FORMAT_ERROR, WRONG_MAC = "00000", "12", "30", "A0"
+TERMINAL_KEYS, LINE_KEYS = ("tmk", "pik", "mak", "tdk"), ("zmk", "zpk", "zak")
+"""Labels of keys before the "/" and what they belong to."""
 
 
 class Engine:
@@ -28,7 +32,8 @@ class Engine:
 
     `terminals` are all it knows; `hsm` holds their master keys (`tmk/TID`), the counterparts' (`zmk/NAME`), and the
     storage and hash keys of the journal. Links named after a counterpart are that counterpart's line; all other links
-    are terminals'.
+    are terminals'. `chips` is what terminals are told about chips. `tariff` is what was last taken whole; it only
+    stands here, fees are worked out from the books.
     """
 
     def __init__(
@@ -39,12 +44,15 @@ class Engine:
         routes: Routes,
         pos: PosProfile,
         acquirer: str,
+        chips: ChipTable = NO_CHIPS,
     ) -> None:
-        self.office = Office(Books(terminals), hsm, counterparts, routes, pos, acquirer)
+        self.office = Office(Books(terminals), hsm, counterparts, routes, pos, acquirer, chips)
         self._reverse = ReverseDesk(self.office)
         self._authorize = AuthorizeDesk(self.office, self._reverse)
         self._reconcile = ReconcileDesk(self.office)
         self._manage = ManageDesk(self.office, self._reverse.saf)
+        self._leaving: set[str] = set()
+        self.tariff: Tariff | None = None
 
     # doors
 
@@ -74,6 +82,8 @@ class Engine:
                 self._authorize.on_timeout(counterpart, exchange, now, out)
             self._manage.tick(counterpart, now, out)
         self._reverse.saf.tick(now, out)
+        if self._leaving:
+            self._forget_closed()
 
     def link_up(self, link: Link, now: Now, out: Out) -> None:
         counterpart = self.office.counterparts.get(link.name) if link.name else None
@@ -123,7 +133,7 @@ class Engine:
             self._authorize.on_reject(counterpart, message, reject, now, out)
             return
         mti = message.mti
-        if mti in ("0110", "0210", "0230", "0430"):
+        if mti in ("0110", "0210", "0230", "0430", "0630"):
             failures = counterpart.mac_failures
             self._authorize.on_reply(counterpart, message, now, out)
             if counterpart.mac_failures > failures or message.fields.get(39) == WRONG_MAC:
@@ -137,11 +147,20 @@ class Engine:
 
     # change under load
 
-    def reload(self, terminals: Iterable[Terminal], routes: Routes, pos: PosProfile, keys: Hsm) -> None:
-        """Take new terminals, routes, profile and master keys between two messages: nothing under way is dropped.
+    def reload(
+        self,
+        terminals: Iterable[Terminal],
+        routes: Routes,
+        pos: PosProfile,
+        keys: Hsm,
+        chips: ChipTable | None = None,
+    ) -> None:
+        """Take new terminals, routes, profile, chip table and master keys between two messages: nothing under way is
+        dropped.
 
         `keys` stands under the same local master key; its records replace those of the same label. Everything was
-        checked before, so nothing here can fail half-way.
+        checked before, so nothing here can fail half-way. Keys of nobody are forgotten; those of a closed terminal
+        when the last answer it waits for has come, or its time is up.
         """
         office = self.office
         for label in keys.labels():
@@ -150,7 +169,32 @@ class Engine:
                 office.hsm.restore(record)
         office.books.adopt(terminals)
         office.routes = routes
+        office.chips = chips or office.chips
         office.use(pos)
+        known = office.books.terminals
+        for label in office.hsm.labels():
+            kind, _, owner = label.partition("/")
+            if kind in TERMINAL_KEYS:
+                needed = owner in known
+            elif kind in LINE_KEYS:
+                needed = owner.partition("/")[0] in office.counterparts
+            else:
+                needed = label in keys or office.hsm.record(label).usage not in ("tmk", "zmk")
+            if not needed:
+                office.hsm.forget(label)
+        self._leaving = {tid for tid, terminal in known.items() if terminal.status == "closed"}
+        self._forget_closed()
+
+    def _forget_closed(self) -> None:
+        """Forget the keys of closed terminals that wait for no answer; their answers are still to be sealed."""
+        office = self.office
+        waits = {exchange.tid for counterpart in office.counterparts.values() for exchange in counterpart.inflight}
+        for tid in self._leaving - waits:
+            office.books.terminals[tid].signed_in = False
+            for kind in TERMINAL_KEYS:
+                if f"{kind}/{tid}" in office.hsm:
+                    office.hsm.forget(f"{kind}/{tid}")
+        self._leaving &= waits
 
     # recovery and what may be seen from outside
 
@@ -170,6 +214,7 @@ class Engine:
             "inflight": sum(len(c.inflight) for c in office.counterparts.values()),
             "stored": len(self._reverse.saf),
             "signed_in": sum(t.signed_in for t in office.books.terminals.values()),
+            "tariff": f"{self.tariff.name}: {len(self.tariff.rows)} rows" if self.tariff else "",
             "counterparts": {
                 c.name: {"ready": c.ready, "settlement_date": c.settlement_date} for c in office.counterparts.values()
             },

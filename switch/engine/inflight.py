@@ -4,6 +4,7 @@ A line's requests all have the same patience, so they expire in the order they w
 """
 
 from collections import deque
+from collections.abc import Iterator
 
 from switch.engine.books import Exchange
 from switch.machine import Arm, Out
@@ -30,6 +31,10 @@ class Inflight:
 
     def __contains__(self, key: tuple[str, str]) -> bool:
         return key in self._waiting
+
+    def __iter__(self) -> Iterator[Exchange]:
+        """The requests that wait."""
+        return iter(self._waiting.values())
 
     def add(self, exchange: Exchange, now: float, out: Out) -> None:
         """Remember a request about to leave and ask to be woken when its patience ends."""

@@ -9,6 +9,7 @@ from switch.crypto.hsm import KeyRecord
 from switch.engine import admit
 from switch.engine.books import Terminal
 from switch.engine.counterpart import Counterpart
+from switch.engine.download import DOWNLOADS, DownloadDesk
 from switch.engine.office import Office
 from switch.engine.saf import Saf
 from switch.machine import Arm, Close, Link, Now, Out
@@ -44,6 +45,7 @@ class ManageDesk:
     def __init__(self, office: Office, saf: Saf) -> None:
         self._office = office
         self._saf = saf
+        self._download = DownloadDesk(office)
 
     # terminals
 
@@ -61,6 +63,8 @@ class ManageDesk:
         if code or terminal is None:
             office.statistics.refused += 1
             office.answer(link, frame, message.mti, fields, code, now, out)
+        elif (message.mti, network_code) in DOWNLOADS:
+            self._download.on_terminal(link, frame, message, terminal, network_code, now, out)
         elif network_code in (PARAMETERS, TERMINAL_STATUS):
             self._parameters(link, frame, message, network_code, now, out)
         elif network_code == PARAMETERS_END:

@@ -13,6 +13,7 @@ from switch.engine.counterpart import BEIJING_S, Counterpart
 from switch.engine.route import Routes
 from switch.engine.statistics import Statistics
 from switch.machine import REPLACED, SHARED, Close, Link, Now, Out, Post, Send
+from switch.wire.chips import ChipTable
 from switch.wire.codec import codec_of
 from switch.wire.errors import EncodeError
 from switch.wire.framing import Frame, reply_header, reply_tpdu
@@ -23,12 +24,16 @@ from switch.wire.transactions import APPROVED, reply_mti
 STORE = "store/journal"
 HASH = "hash/journal"
 
+_CHIP_CLASSES = (0x61, 0x63)
+"""Application classes of terminals that read chips, in the header's first byte."""
+
 _ECHOED = (2, 3, 4, 11, 14, 25, 41, 42, 49, 53, 60, 61)
 """Fields of a financial request that its reply carries unchanged."""
 
 
 class Office:
-    """Shared state of the desks; `pos` is the terminals' profile, `acquirer` the institution in their replies."""
+    """Shared state of the desks; `pos` is the terminals' profile, `acquirer` the institution in their replies, `chips`
+    what terminals are told about chips."""
 
     def __init__(
         self,
@@ -38,7 +43,9 @@ class Office:
         routes: Routes,
         pos: PosProfile,
         acquirer: str,
+        chips: ChipTable,
     ) -> None:
+        self.chips = chips
         self.books = books
         self.hsm = hsm
         self.counterparts = dict(counterparts)
@@ -55,6 +62,8 @@ class Office:
         self.pos = pos
         self.codec = codec_of(dialect_of(pos))
         self.rows = rows_by_key(pos)
+        self._macs: dict[str, str] = {suite: section.mac for suite, section in pos.suites.items()}
+        self.books.load_sign = {"none": 0, "debit": 1, "credit": -1}[pos.chips.loads]
 
     # who is at the other end
 
@@ -112,7 +121,8 @@ class Office:
                 exchange.acquirer, exchange.forwarder, exchange.receiver, exchange.rrn, exchange.amount,
                 exchange.currency, exchange.entry_mode, exchange.mcc, int(exchange.on_us), exchange.response_code,
                 exchange.auth_code, exchange.settlement_date, reason, original.rrn if original else "",
-                *saf_key, exchange.pan_sealed, exchange.pan_masked, exchange.pan_hash,
+                *saf_key, exchange.pan_sealed, exchange.pan_masked, exchange.pan_hash, exchange.card,
+                exchange.psn, exchange.atc, exchange.read, self._seal_icc(exchange) if exchange.icc else b"",
             ),
             now,
             out,
@@ -126,6 +136,13 @@ class Office:
         exchange.pan_sealed = self.hsm.seal(STORE, clear, exchange.rrn.encode())
         exchange.pan_masked = mask_pan(pan)
         exchange.pan_hash = self.card_hash(pan)
+
+    def _seal_icc(self, exchange: Exchange) -> bytes:
+        return self.hsm.seal(STORE, exchange.icc, b"55" + exchange.rrn.encode())
+
+    def open_icc(self, rrn: str, sealed: bytes) -> bytes:
+        """What `journal` sealed of DE55."""
+        return self.hsm.open(STORE, sealed, b"55" + rrn.encode())
 
     def card_hash(self, pan: str) -> str:
         return self.hsm.keyed_hash(HASH, pan.encode()).hex()
@@ -171,12 +188,24 @@ class Office:
         tpdu = frame.tpdu
         if tpdu and self.pos.header.reply_tpdu == "swap":
             tpdu = reply_tpdu(tpdu)
-        header = reply_header(frame.header) if frame.header else b""
+        header = reply_header(frame.header, self._requirement(frame, request)) if frame.header else b""
         self.statistics.replies += 1
         out.append(Send(link, body, header, tpdu, after))
 
+    def _requirement(self, frame: Frame, request: Mapping[int, Any]) -> str:
+        """Processing requirement of the header: the next list that a chip terminal has not fetched yet, else "0"."""
+        if frame.header[0] not in _CHIP_CLASSES:
+            return "0"
+        terminal = self.books.terminals.get(request.get(41, ""))
+        if terminal is None or not terminal.signed_in:
+            return "0"
+        for digit, version in self.chips.versions.items():
+            if terminal.downloads.get(digit, "") != version:
+                return digit
+        return "0"
+
     def _finish(self, mti: str, fields: dict[int, Any], terminal: Terminal | None) -> bytes:
-        fields = dict(sorted(fields.items()))
+        # Not sorted: the codec writes in the order of the wire whatever the order here (1.1 us).
         if terminal is None:
             return self.codec.encode(mti, fields, self.pads)
         fields[64] = bytes(8)
@@ -188,7 +217,7 @@ class Office:
         return {int(de): nibble for de, nibble in self.pos.pads.items()} if self.pos.pads else None
 
     def mac_algorithm(self, terminal: Terminal) -> str:
-        return self.pos.suites[terminal.suite].mac  # type: ignore[index]
+        return self._macs[terminal.suite]
 
     def counterpart(self, name: str) -> Counterpart | None:
         return self.counterparts.get(name)

@@ -3,6 +3,8 @@
 from typing import Any
 
 from switch.engine.books import Books, Exchange
+from switch.wire.errors import DecodeError
+from switch.wire.private_62 import read_original_terminal
 
 NOT_FOUND, WRONG_AMOUNT, WRONG_CARD, NOT_ALLOWED = "25", "64", "14", "12"
 
@@ -12,6 +14,10 @@ def find_original(books: Books, exchange: Exchange, request: dict[int, Any]) -> 
     row = exchange.row
     if row.original == "stan":
         original = _by_stan(books, exchange, request[61])
+        if row.chip == "notice":  # it may speak of a transaction declined or reversed, and of another card (a load)
+            return (None, NOT_FOUND) if original is None or not original.net_stan else (original, "")
+    elif row.original == "terminal":
+        original = _by_terminal(books, request)
     elif row.original == "rrn":
         original = books.by_rrn.get(request[37])
     else:
@@ -28,6 +34,15 @@ def find_original(books: Books, exchange: Exchange, request: dict[int, Any]) -> 
 def _by_stan(books: Books, exchange: Exchange, de61: str) -> Exchange | None:
     """DE61: batch and STAN of a transaction of this terminal."""
     return books.exchanges.get((exchange.tid, de61[:6], de61[6:12]))
+
+
+def _by_terminal(books: Books, request: dict[int, Any]) -> Exchange | None:
+    """DE61 and DE62: batch and STAN of a transaction of any terminal of this merchant."""
+    try:
+        tid = read_original_terminal(request[62])
+    except DecodeError:
+        return None
+    return books.exchanges.get((f"{tid:8}", request[61][:6], request[61][6:12]))
 
 
 def _confirmed(exchange: Exchange, original: Exchange | None) -> Exchange | None:

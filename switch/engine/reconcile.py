@@ -3,19 +3,28 @@
 Settlement is a check: money moves by the network's settlement date, whether or not a terminal ever settles.
 """
 
+from typing import Any
+
 from switch.engine import admit
 from switch.engine.books import Exchange, Terminal
 from switch.engine.office import Office
 from switch.machine import Link, Now, Out
-from switch.wire.errors import WireError
+from switch.wire import tlv
+from switch.wire.errors import DecodeError, TlvError, WireError
 from switch.wire.framing import Frame
 from switch.wire.message import Message
+from switch.wire.private_62 import read_chip_detail, read_chip_notice
 from switch.wire.private_pos import Side, Totals, read_details, read_totals, write_totals
 from switch.wire.transactions import ADMIN_MANDATORY
 
 BALANCED, UNBALANCED = 1, 2
 UNBALANCED_END = "202"
 ENDS = frozenset((UNBALANCED_END, "207"))
+CHIP_NOTICES = frozenset(("204", "206"))
+CHIP_ITEMS = CHIP_NOTICES | {"203", "205"}
+ISSUER_NOT_AUTHENTICATED = "05"
+"""Reason of a chip notice: ARPC wrong, approved all the same."""
+CHIP_DECLINED = "chip_declined"
 
 
 class ReconcileDesk:
@@ -68,16 +77,40 @@ class ReconcileDesk:
     def _item(
         self, link: Link, frame: Frame, message: Message, terminal: Terminal, network_code: str, now: Now, out: Out
     ) -> None:
-        """0320: stripe details by eight (201), or a notice-class transaction as it was (000)."""
+        """0320: stripe details by eight (201), a chip's (203 to 206), or a notice-class transaction as it was (000)."""
         fields = message.fields
         number = 0
-        if network_code == "201":
+        if network_code in CHIP_ITEMS:
+            number = self._chip(terminal, fields, network_code, now, out)
+        elif network_code == "201":
             for detail in read_details(fields[48]):
                 number = self._compare(terminal, detail.stan, detail.amount_minor, now, out)
         else:
             number = self._compare(terminal, fields[11], int(fields[4]), now, out)
         extra = {48: fields[48]} if 48 in fields else {}
         self._office.answer(link, frame, message.mti, fields, "00", now, out, extra, number)
+
+    def _chip(self, terminal: Terminal, fields: dict[int, Any], network_code: str, now: Now, out: Out) -> int:
+        """A chip's item: approved online (203, 205), or a notice (204, 206) of what the chip made of it.
+
+        A transaction approved although the issuer did not authenticate itself (reason 05) stands in the batch; one that
+        the chip declined stands in none and is only noted, once.
+        """
+        try:
+            tlv.read(fields[55])
+        except TlvError as error:
+            raise DecodeError(55, error.offset or 0, error.reason) from None
+        if network_code in CHIP_NOTICES:
+            notice = read_chip_notice(fields[62])
+            if notice.reason != ISSUER_NOT_AUTHENTICATED:
+                if terminal.uploaded.get(fields[11]) == notice.amount_minor:
+                    return 0
+                terminal.uploaded[fields[11]] = notice.amount_minor
+                return self._upload(terminal, fields[11], notice.amount_minor, CHIP_DECLINED, now, out)
+            amount = notice.amount_minor
+        else:
+            amount = read_chip_detail(fields[62]).amount_minor
+        return self._compare(terminal, fields[11], amount, now, out)
 
     def _end(self, link: Link, frame: Frame, message: Message, terminal: Terminal, now: Now, out: Out) -> None:
         """0320/202 or 207: name what was not uploaded, close the batch; the next sign-in names the new one."""
@@ -101,7 +134,8 @@ class ReconcileDesk:
     def _items(self, terminal: Terminal) -> list[Exchange]:
         """What stands in the terminal's open batch, in our book."""
         batch = self._office.books.batches.get((terminal.tid, terminal.batch_text), ())
-        return [exchange for exchange in batch if exchange.counts]
+        sign = self._office.books.sign
+        return [exchange for exchange in batch if exchange.counts and sign(exchange.row)]
 
     def _compare(self, terminal: Terminal, stan: str, amount: int, now: Now, out: Out) -> int:
         """One item of the terminal's batch beside ours: the row that says how they compare (the last one written, for
@@ -110,7 +144,7 @@ class ReconcileDesk:
             return self._office.books.row_last
         terminal.uploaded[stan] = amount
         ours = self._office.books.exchanges.get((terminal.tid, terminal.batch_text, stan))
-        if ours is None or not ours.counts or not ours.row.sign:
+        if ours is None or not ours.counts or not self._office.books.sign(ours.row):
             result = "pos_only"
         else:
             result = "matched" if ours.amount == amount else "amount_differs"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from switch.clearing.schema import DAY, JOURNAL, TERMINAL, UPLOAD
+from switch.clearing.schema import DAY, DOWNLOAD, JOURNAL, TERMINAL, UPLOAD
 from switch.engine.books import Exchange
 from switch.engine.manage import CUT_START, unpack_key
 from switch.engine.office import Office
@@ -11,6 +11,7 @@ from switch.engine.reverse import BY_TERMINAL, ReverseDesk
 from switch.machine import Now, Out
 
 _JOURNAL, _TERMINAL, _DAY, _UPLOAD = JOURNAL.names, TERMINAL.names, DAY.names, UPLOAD.names
+_DOWNLOAD = DOWNLOAD.names
 
 
 def recover(
@@ -29,6 +30,8 @@ def recover(
             _day(office, dict(zip(_DAY, row, strict=True)))
         elif table == "upload":
             _upload(office, dict(zip(_UPLOAD, row, strict=True)))
+        elif table == "download":
+            _download(office, dict(zip(_DOWNLOAD, row, strict=True)))
     books.rrn_last = books.row_last  # whoever was given an RRN wrote a row
     for exchange in list(books.exchanges.values()):
         _finish(office, reverse, exchange, stored.get(exchange.rrn), now, out)
@@ -45,6 +48,10 @@ def _journal(office: Office, row: dict[str, Any], stored: dict[str, dict[str, An
     exchange.auth_code = row["auth_code"]
     exchange.settlement_date = row["settlement_date"]
     exchange.receiver = row["receiver"]
+    if row["icc_sealed"]:
+        exchange.icc = office.open_icc(row["rrn"], row["icc_sealed"])
+    elif state not in ("stored", "reversal_queued", "late"):
+        exchange.icc = b""
     if state in ("answered", "stored"):
         books.settle_answer(exchange)
     elif state == "reversal_queued":
@@ -67,13 +74,15 @@ def _open(office: Office, row: dict[str, Any]) -> Exchange:
     exchange = Exchange(row["kind"], row["mid"], row["tid"], row["batch"], row["stan"])
     for name in (
         "rrn", "amount", "currency", "entry_mode", "mcc", "net_time", "net_stan", "acquirer", "forwarder",
-        "pan_sealed", "pan_masked", "pan_hash",
+        "pan_sealed", "pan_masked", "pan_hash", "card", "psn", "atc", "read",
     ):  # fmt: skip
         setattr(exchange, name, row[name])
     exchange.counterpart = row["link"]
     exchange.on_us = bool(row["on_us"])
     exchange.original = books.by_rrn.get(row["original_rrn"])
     books.add(exchange)
+    if exchange.atc and exchange.row.chip == "offline":
+        books.spend(exchange)
     _advance(office, row["link"], row["net_stan"])
     return exchange
 
@@ -108,6 +117,12 @@ def _upload(office: Office, row: dict[str, Any]) -> None:
     terminal = office.books.terminals.get(row["tid"])
     if terminal is not None and terminal.batch_text == row["batch"]:
         terminal.uploaded[row["stan"]] = row["amount"]
+
+
+def _download(office: Office, row: dict[str, Any]) -> None:
+    terminal = office.books.terminals.get(row["tid"])
+    if terminal is not None:
+        terminal.downloads[row["requirement"]] = row["version"]
 
 
 def _finish(

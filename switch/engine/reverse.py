@@ -1,6 +1,6 @@
 """The desk for 0400: a terminal takes back what it does not know the end of, and so does the switch itself (0420)."""
 
-from switch.engine import admit
+from switch.engine import admit, chips
 from switch.engine.books import Exchange, Terminal
 from switch.engine.office import Office
 from switch.engine.saf import Saf
@@ -36,11 +36,17 @@ class ReverseDesk:
             office.answer(link, frame, message.mti, fields, code, now, out)
             return
         office.heard(terminal, link, out)
-        exchange, code, after = self._decide(terminal, message, now, out)
+        icc = chips.repeated_of(fields[55]) if 55 in fields else b""
+        if icc is None:
+            office.answer(link, frame, message.mti, fields, admit.FORMAT_ERROR, now, out)
+            return
+        exchange, code, after = self._decide(terminal, message, icc, now, out)
         extra = {37: exchange.rrn} if exchange else {}
         office.answer(link, frame, message.mti, _echo(message), code, now, out, extra, after, terminal)
 
-    def _decide(self, terminal: Terminal, message: Message, now: Now, out: Out) -> tuple[Exchange | None, str, int]:
+    def _decide(
+        self, terminal: Terminal, message: Message, icc: bytes, now: Now, out: Out
+    ) -> tuple[Exchange | None, str, int]:
         """The exchange meant, the code to answer, and the row to wait for."""
         office, fields = self._office, message.fields
         key = (terminal.tid, admit.batch_of(message), fields[11])
@@ -65,6 +71,7 @@ class ReverseDesk:
             office.books.unsettle(exchange)
             office.statistics.suspicious += 1
             return exchange, DAY_CLOSED, office.journal(exchange, "suspicious", now, out, reason=DAY_CLOSED)
+        exchange.icc = icc
         return exchange, DONE, self.queue(exchange, f"{BY_TERMINAL} {fields[39]}", now, out)
 
     def queue(self, exchange: Exchange, reason: str, now: Now, out: Out) -> int:

@@ -9,9 +9,10 @@ from itertools import count
 from typing import Any, Final, Literal, NamedTuple
 
 from switch.engine.books import Exchange
+from switch.engine.chips import count_alone
 from switch.engine.counterpart import Counterpart
 from switch.engine.office import Office
-from switch.engine.outward import base_fields, net60, original_elements, put_original
+from switch.engine.outward import base_fields, net60, original_elements, put_notice, put_original
 from switch.machine import Arm, Now, Out
 from switch.wire.message import Message
 from switch.wire.transactions import APPROVED, reply_mti
@@ -147,6 +148,7 @@ class Saf:
 
     def _taken(self, exchange: Exchange, code: str, suspicious: bool, now: Now, out: Out) -> None:
         office = self._office
+        exchange.icc = b""
         if suspicious:
             exchange.reversal = "refused"
             office.statistics.suspicious += 1
@@ -162,7 +164,10 @@ class Saf:
         exchange.receiver = fields.get(100, "")
         exchange.auth_code = fields.get(38, exchange.auth_code)
         office.statistics.advices_delivered += 1
-        if code in DELIVERED:
+        exchange.icc = b""
+        # the card's count was seen before: whatever this was, it is not delivered as new
+        replayed = code == "94" and exchange.row.chip == "offline"
+        if code in DELIVERED and not replayed:
             office.journal(exchange, "delivered", now, out, reason=code)
         else:
             office.statistics.suspicious += 1
@@ -187,7 +192,8 @@ class Saf:
         else:
             fields = advice_fields(self._office, item, now)
         item.tries += 1
-        counterpart.send(mti, fields, out, after=item.after)
+        mac = item.kind == "reversal" or item.exchange.row.chip != "notice" or counterpart.profile.chips.notice_mac
+        counterpart.send(mti, fields, out, after=item.after, mac=mac)
 
 
 def reversal_fields(office: Office, item: Item, now: Now) -> dict[int, Any]:
@@ -198,6 +204,8 @@ def reversal_fields(office: Office, item: Item, now: Now) -> dict[int, Any]:
     fields[90] = original_elements(item.exchange)
     if item.exchange.auth_code:
         fields[38] = item.exchange.auth_code
+    if item.exchange.icc or item.exchange.atc:
+        fields[55] = item.exchange.icc or count_alone(item.exchange)
     return fields
 
 
@@ -206,6 +214,10 @@ def advice_fields(office: Office, item: Item, now: Now) -> dict[int, Any]:
     fields = _about(office, item, now)
     fields[60] = net60(item.counterpart, item.exchange)
     put_original(fields, item.exchange)
+    if item.exchange.icc:
+        fields[55] = item.exchange.icc
+    if item.exchange.row.chip == "notice":
+        put_notice(fields, item.counterpart, item.exchange)
     return fields
 
 

@@ -7,7 +7,7 @@ _PLAIN = (
     "declined", "timeouts", "late", "late_approvals", "undelivered", "unsayable", "reversals_queued",
     "reversals_acked", "reversals_sent", "suspicious", "advices_stored", "advices_delivered", "sign_ins",
     "settlements", "settlements_unbalanced", "unmatched", "link_errors", "rejected", "unknown_reversals", "key_resets",
-    "cut_overs", "replies",
+    "cut_overs", "replies", "downloads",
 )  # fmt: skip
 
 
@@ -55,6 +55,7 @@ class Statistics:
     key_resets: int
     cut_overs: int
     replies: int
+    downloads: int
 
     def __init__(self) -> None:
         for name in _PLAIN:

@@ -9,14 +9,14 @@ from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from typing import Any, Final
 
-from switch.clearing.schema import LEDGER
+from switch.clearing.schema import CHIPS, LEDGER, PINS
 from switch.crypto.hsm import Hsm
 from switch.issuer.cutover import END, START, CutOver
 from switch.issuer.envelope import BAD_BODY, NOT_REJECTED, Envelope
 from switch.issuer.host import PAN_HASH_KEY, PIN_REFERENCE_KEY, Bank, Decision
 from switch.issuer.keys import MAC_KEY, LinkKeys
 from switch.issuer.management import Line, Management
-from switch.issuer.recover import latest_date, recover
+from switch.issuer.recover import latest_date, recover, recover_chips, recover_pins
 from switch.issuer.request import Request, kind_of, missing
 from switch.issuer.rules import Rule, RuleBook
 from switch.machine import Arm, Close, Link, Now, Out, Post, Send
@@ -31,7 +31,7 @@ DELAYED_MAX: Final = 65_536
 """Answers a rule may hold back at a time; beyond that they are lost, as an overloaded issuer loses them."""
 
 _MANAGEMENT_MTIS: Final = frozenset(("0800", "0810", "0820", "0830"))
-_MONEY_MTIS: Final = FINANCIAL_MTIS | {"0420"}
+_MONEY_MTIS: Final = FINANCIAL_MTIS | {"0420", "0620"}
 _ECHOED: Final[tuple[int, ...]] = (2, 3, 4, 7, 11, 12, 13, 14, 18, 23, 25, 32, 33, 37, 41, 42, 49, 60, 122)
 """DEs of a request that its answer repeats (network-protocol.md section 6)."""
 
@@ -74,6 +74,7 @@ class Centre:
         self._delays = 0
         for bank in self.banks:
             bank.settlement_date = settlement_date
+            bank.desk.rooms = {other.institution: other.desk.chips for other in self.banks}
 
     def __repr__(self) -> str:
         return f"Centre({self.name}, {len(self.banks)} banks)"
@@ -158,8 +159,13 @@ class Centre:
         if not request.advice:
             try:
                 request.pin = self._keys.pin(fields, now.mono)
+                if request.row.new_pin:
+                    request.new_pin = self._keys.new_pin(fields, now.mono)
             except DecodeError:
                 self._answer(line, header, message, Decision("99", bank.settlement_date), bank, out)
+                return
+            if request.row.new_pin and (request.pin is None or request.new_pin is None):
+                self._answer(line, header, message, Decision("30", bank.settlement_date), bank, out)
                 return
         self._decide(line, header, message, request, bank, now, out)
 
@@ -168,10 +174,12 @@ class Centre:
         if not line.signed_on:
             return "91"
         fields = message.fields
-        if not self._keys.verify(message.mti, fields, now.mono):
+        # the network's page has no DE128 in a script notice; one that is there has to be right
+        unsigned = message.mti == "0620" and 128 not in fields and not self._profile.chips.notice_mac
+        if not unsigned and not self._keys.verify(message.mti, fields, now.mono):
             self._count("bad_mac")
             return "A0"
-        if 3 not in fields or 25 not in fields:
+        if message.mti != "0620" and (3 not in fields or 25 not in fields):
             return "30"
         kind = kind_of(message.mti, fields, self._rows)
         if not kind:
@@ -208,6 +216,14 @@ class Centre:
             out.append(Post(self._posts, LEDGER.name, (*decision.row, self.name)))
             if decision.receiver is not None:
                 decision = self._pass_on(decision, decision.receiver.institution, out)
+            elif request.row.new_pin and decision.response_code == "00" and not request.reversal:
+                self._posts += 1
+                out.append(Post(self._posts, PINS.name, (*bank.pin_row(decision, self._posts), self.name)))
+                decision = decision._replace(after=self._posts)
+            for row in decision.chip_rows:
+                self._posts += 1
+                out.append(Post(self._posts, CHIPS.name, (self._posts, *row, self.name)))
+                decision = decision._replace(after=self._posts)
         else:
             self._count("repeats" if decision.after else "forced_advices")
         if action == "silence_after_posting":
@@ -245,6 +261,8 @@ class Centre:
             answer[38] = decision.auth_code
         if decision.balances:
             answer[54] = decision.balances
+        if decision.icc_data:
+            answer[55] = decision.icc_data
         if bank is None:
             answer[100] = self._envelope.institution
         else:
@@ -285,13 +303,19 @@ class Centre:
         self._management.reset_keys(line, now, out)
         return True
 
-    def recover(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Take up the LEDGER rows (in order) of an earlier run, before any line is up.
+    def recover(
+        self,
+        rows: Iterable[tuple[Any, ...]],
+        pins: Iterable[tuple[Any, ...]] = (),
+        chips: Iterable[tuple[Any, ...]] = (),
+    ) -> None:
+        """Take up the LEDGER rows, PINS rows and CHIPS rows (in order) of an earlier run, before any line is up.
 
         The settlement date becomes the latest of the rows' and the one given at the start: a change of day that was
         running then is over now.
         """
-        self._posts = recover({bank.institution: bank for bank in self.banks}, rows)
+        banks = {bank.institution: bank for bank in self.banks}
+        self._posts = max(recover(banks, rows), recover_pins(banks, pins), recover_chips(banks, chips))
         self.settlement_date = latest_date([self.settlement_date, *(bank.settlement_date for bank in self.banks)])
         for bank in self.banks:
             if bank.settlement_date != self.settlement_date:

@@ -8,16 +8,19 @@ A key has one row: a repeat writes none, and its answer waits for the first one'
 """
 
 import time
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from switch.clearing.schema import LEDGER
+from switch.clearing.schema import LEDGER, PINS
 from switch.crypto.hsm import Hsm
-from switch.issuer.ledger import Account, Ledger, account_name
+from switch.issuer.chipdesk import ChipDesk
+from switch.issuer.chipfacts import issued_minor
+from switch.issuer.ledger import E_CASH, Account, Ledger, account_name, shadow_name
 from switch.issuer.portfolio import Card, Portfolio
 from switch.issuer.register import NOTHING, Entry, Key, Movement, Receiver, Register, approve, head_of
 from switch.issuer.request import REVERSIBLE_MTIS, Request
-from switch.issuer.verify import Limits, refuse_assisted, refuse_card, refuse_limits, refuse_pin
+from switch.issuer.verify import Limits, refuse_assisted, refuse_card, refuse_limits, refuse_pin, take_pin
 from switch.machine import Now
 from switch.wire.private import Balance, write_54
 from switch.wire.redact import mask_pan
@@ -41,7 +44,8 @@ LEG: Final = "leg"
 
 class Decision(NamedTuple):
     """An answer: what it says, and the ledger row that must be durable before it leaves (`after`; `row` is that row,
-    None if it was posted before). What `receiver` is paid, or has to give back, is `received_minor`."""
+    None if it was posted before). What `receiver` is paid, or has to give back, is `received_minor`. `icc_data` is
+    DE55, `chip_rows` are rows of the CHIPS table without number and line."""
 
     response_code: str
     settlement_date: str
@@ -51,6 +55,8 @@ class Decision(NamedTuple):
     row: tuple[Any, ...] | None = None
     receiver: Receiver | None = None
     received_minor: int = 0
+    icc_data: bytes = b""
+    chip_rows: Sequence[tuple[Any, ...]] = ()
 
 
 class Bank:
@@ -67,6 +73,7 @@ class Bank:
         self._portfolio = portfolio
         self._hsm = hsm
         self._known: dict[str, tuple[Card, Account]] = {}
+        self.desk = ChipDesk(self.institution, portfolio, hsm)
 
     def __repr__(self) -> str:
         return f"Bank({self.institution})"
@@ -76,6 +83,7 @@ class Bank:
         self.settlement_date = settlement_date
         self.turning = True
         self.register.turn_day()
+        self.desk.chips.turn_day()
 
     def decide(self, request: Request, now: Now, number: int, forced: str = "") -> Decision:
         """Answer a request or advice. `number` is that of the row, should one be written; `forced` is a response code
@@ -97,20 +105,34 @@ class Bank:
         else:
             if not request.reversal and request.row.amount:
                 entry.auth_code = request.auth_code if request.row.voice else f"{number % 1_000_000:06d}"
-            if request.receiving and not request.reversal:
-                entry.receiver = Receiver(
-                    request.receiving,
-                    self._hsm.keyed_hash(PAN_HASH_KEY, request.receiver.encode()).hex(),
-                    mask_pan(request.receiver),
-                )
+            if not request.reversal:
+                entry.receiver = self._receiver(request)
             moved = self._take_effect(entry)
         self.register.add(entry)
         balances = self._balances(request) if request.row.tells_balance and entry.approved else ""
         row = self._row(request, entry, moved)
         receiver = head_of(entry).receiver if moved.posted else None
         return Decision(
-            entry.response_code, entry.settlement_date, entry.auth_code, balances, number, row, receiver, moved.posted
-        )
+            entry.response_code, entry.settlement_date, entry.auth_code, balances, number, row, receiver, moved.posted,
+            *self.desk.answer(request, entry),
+        )  # fmt: skip
+
+    def _receiver(self, request: Request) -> Receiver | None:
+        """The other leg of a load or transfer: another card, or the electronic cash of a chip."""
+        load = request.row.chip == "load" and request.row.effect == "debit"
+        institution, pan = request.receiving, request.receiver
+        if load and not request.row.detail:
+            institution, pan = self.institution, request.pan
+        if not institution:
+            return None
+        pan_hash = self._hsm.keyed_hash(PAN_HASH_KEY, pan.encode()).hex()
+        return Receiver(institution, shadow_name(pan_hash) if load else pan_hash, mask_pan(pan))
+
+    def purse(self, card: Card) -> Account:
+        """The shadow account of a card's electronic cash, opened with what was on the chip when it was issued."""
+        account = self.ledger.account(shadow_name(self._hash_of(card.pan)))
+        self.ledger.open(account, card, issued_minor(card))
+        return account
 
     def knows(self, pan: str) -> bool:
         """Whether this card is one of this bank's; its account is open then."""
@@ -128,6 +150,16 @@ class Bank:
             "held_minor": 0, "pan_masked": receiver.pan_masked, "pan_hash": receiver.pan_hash,
         }  # fmt: skip
         return tuple(row.values())
+
+    def pin_row(self, decision: Decision, number: int) -> tuple[Any, ...]:
+        """The row of the PINS table after an approved PIN change, in its columns' order; the centre adds the line."""
+        told = dict(zip(LEDGER.names, decision.row or (), strict=False))
+        account = self.ledger.accounts[told["pan_hash"]]
+        row = {
+            "number": number, "at_ms": told["at_ms"], "issuer": self.institution, "pan_hash": account.pan_hash,
+            "pin_reference": account.pin_reference,
+        }  # fmt: skip
+        return tuple(row[name] for name in PINS.names[:-1])
 
     def _hash_of(self, pan: str) -> str:
         known = self._known.get(pan)
@@ -165,20 +197,30 @@ class Bank:
             return "12"
         if request.amount_minor == 0 and request.row.amount:
             return "13"
-        if request.advice:
-            return self._judge_advice(request, entry)
         card, account = known
+        if request.advice:
+            code = self.desk.judge_advice(request, entry, card)
+            return self._judge_advice(request, entry) if code is None else code
+        code = self.desk.judge(request, card)
+        if code:
+            return code
         account.begin_day(self.settlement_date)
         code = refuse_card(card, request.track2, request.expiry, _month(int(now.wall) // 3600))
         if not code and request.pin is not None:
             code = refuse_pin(self._hsm, PIN_REFERENCE_KEY, card, account, request.pin, self.limits.tries_max)
         if not code and request.row.assisted:
             code = refuse_assisted(card, account, request.pin is not None, request.amount_minor, self.limits)
-        return code or self._judge_kind(request, entry, self._account(request, card))
+        code = code or self._judge_kind(request, entry, self._account(request, card))
+        if not code and request.new_pin is not None:
+            code = take_pin(self._hsm, PIN_REFERENCE_KEY, card, account, request.new_pin)
+        return code or self.desk.plan(request, entry)
 
     def _account(self, request: Request, card: Card) -> Account:
         """The account a request moves; a card begins with as many points as its balance has minor units."""
-        account = self.ledger.account(account_name(self._known[card.pan][1].pan_hash, request.kind))
+        name = account_name(self._known[card.pan][1].pan_hash, request.kind)
+        if name.endswith(E_CASH):
+            return self.purse(card)
+        account = self.ledger.account(name)
         self.ledger.open(account, card)
         account.begin_day(self.settlement_date)
         return account
@@ -307,12 +349,14 @@ class Bank:
             return ""
         if original.settlement_date != self.settlement_date or original.refunded_minor or original.added_minor:
             return "25"
-        entry.original = original
-        return ""
+        code = self.desk.judge_reversal(request, original)
+        if not code:
+            entry.original = original
+        return code
 
     def _take_effect(self, entry: Entry) -> Movement:
         moved = approve(entry)
-        account = self.ledger.accounts.get(account_name(entry.pan_hash, entry.kind))
+        account = self.ledger.accounts.get(account_name(entry.pan_hash, entry.kind, entry.purse))
         if account is not None:
             self.book(account, entry, moved)
         return moved
@@ -344,7 +388,7 @@ class Bank:
         original = entry.original.key if entry.original is not None else request.original or _NO_ORIGINAL
         effect = "none"
         if moved != NOTHING:
-            effect = "undo" if entry.reversal else entry.row.effect
+            effect = "undo" if entry.reversal else entry.purse or entry.row.effect
         return (
             entry.number,
             entry.at_ms,

@@ -6,7 +6,8 @@ from typing import Any, Final
 from switch.crypto.hsm import Hsm
 from switch.issuer.verify import PinBlock
 from switch.wire.mab import network_mab
-from switch.wire.private import read_sm_pin
+from switch.wire.private import NEW_PIN, read_sm_pin, read_usages
+from switch.wire.private_network import read_48_usages
 from switch.wire.profile import NetworkKeysSection
 
 PIN_KEY: Final = "1"
@@ -64,6 +65,15 @@ class LinkKeys:
         if block is None:
             return None
         return PinBlock(block, self._section.pin_format, self._in_force(PIN_KEY, mono))
+
+    def new_pin(self, fields: Mapping[int, Any], mono: float) -> PinBlock | None:
+        """The second PIN block of a PIN change, None without one. DecodeError for a field that cannot be read."""
+        if self._section.new_pin_carrier == "de48":
+            usages = read_48_usages(fields[48]) if 48 in fields else ()
+        else:
+            usages = read_usages(63, fields[63]) if 63 in fields else ()
+        block = dict(usages).get(NEW_PIN)
+        return None if block is None else PinBlock(block, self._section.pin_format, self._in_force(PIN_KEY, mono))
 
     def _in_force(self, digit: str, mono: float) -> tuple[str, ...]:
         """The labels to try, the latest first; none before the first reset."""

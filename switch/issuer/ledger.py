@@ -5,13 +5,29 @@ issuer owes it; what the cards began with was drawn from `base_minor`. A movemen
 the other, so the sum over all accounts is always nought.
 """
 
+from typing import Final
+
 from switch.issuer.portfolio import Card
 from switch.wire.transactions import BY_NAME
 
+E_CASH: Final = "e_cash"
 
-def account_name(pan_hash: str, kind: str) -> str:
-    """The account that a kind moves: the card's money, or its points."""
-    return f"{pan_hash}/points" if BY_NAME[kind].points else pan_hash
+
+def account_name(pan_hash: str, kind: str, purse: str = "") -> str:
+    """The account that a kind moves: the card's money, its points, or the shadow account of its electronic cash.
+
+    A load with cash moves the shadow account; a load out of an account moves that, and the shadow account is its other
+    leg. `purse` is "e_cash" for an offline sale paid out of electronic cash.
+    """
+    row = BY_NAME[kind]
+    if purse or (row.chip == "load" and row.effect != "debit"):
+        return shadow_name(pan_hash)
+    return f"{pan_hash}/points" if row.points else pan_hash
+
+
+def shadow_name(pan_hash: str) -> str:
+    """The shadow account (影子账户) of a card's electronic cash."""
+    return f"{pan_hash}/{E_CASH}"
 
 
 class Account:
@@ -80,12 +96,13 @@ class Ledger:
             account = self.accounts[pan_hash] = Account(pan_hash)
         return account
 
-    def open(self, account: Account, card: Card) -> None:
-        """Give the account what its card begins with, once."""
+    def open(self, account: Account, card: Card, begins_minor: int | None = None) -> None:
+        """Give the account what its card begins with (or `begins_minor`), once."""
         if not account.opened:
+            begins_minor = card.balance_minor if begins_minor is None else begins_minor
             account.opened = True
-            account.available_minor += card.balance_minor
-            self.base_minor -= card.balance_minor
+            account.available_minor += begins_minor
+            self.base_minor -= begins_minor
 
     def book(self, account: Account, acquirer: str, posted_minor: int, held_minor: int) -> None:
         """One movement: `posted_minor` from the holder to the acquirer (negative: back), `held_minor` set aside

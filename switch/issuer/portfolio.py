@@ -21,6 +21,22 @@ _STATUS_SHARES: Final = ((3, "lost"), (5, "stolen"), (9, "restricted"))
 _EXPIRED_SHARE: Final = 13
 """Cumulative shares in 1/1024: what makes a small part of the cards unfit to pay."""
 
+_DEBIT_CHIPS: Final = (
+    (96, ""), (448, "dual"), (608, "debit"), (704, "composite"), (800, "dual_algorithm"), (896, "sm"), (960, "social"),
+    (1024, "ecash"),
+)  # fmt: skip
+_CREDIT_CHIPS: Final = ((96, ""), (832, "credit"), (1024, "quasi_credit"))
+"""Cumulative shares in 1/1024: which chip a card has."""
+
+_E_CASH_MINOR: Final = {"dual": 10_000, "dual_algorithm": 10_000, "sm": 10_000, "social": 10_000, "ecash": 20_000}
+"""What electronic cash chips are issued with, as their profiles have it (9F79); the others have none."""
+E_CASH_MAX_MINOR: Final = 100_000
+"""The most electronic cash on one chip (9F77): 1,000 yuan by regulation."""
+
+CHIP_SERVICE: Final = "220"
+STRIPE_SERVICE: Final = "120"
+"""Service codes on the stripe: 2xx tells a terminal that there is a chip to be read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
@@ -41,7 +57,9 @@ class Issuer:
 @dataclass(frozen=True, slots=True, repr=False)
 class Card:
     """A card and its holder's secret. `expiry` is YYMM, `track2` has '=' as separator, `balance_minor` is what the
-    account starts with (for a credit card, its limit). `status` is normal, lost, stolen or restricted.
+    account starts with (for a credit card, its limit). `status` is normal, lost, stolen or restricted. `chip` names the
+    profile of its chip (docs/cards.md), "" for a card with a stripe alone; `psn` is the card sequence number, 2 digits.
+    `e_cash_minor` is the electronic cash the chip is issued with, `e_cash_max_minor` the most it may hold, 0 for none.
 
     `repr` shows the masked number only.
     """
@@ -54,6 +72,10 @@ class Card:
     balance_minor: int
     issuer: Issuer
     status: str = "normal"
+    chip: str = ""
+    psn: str = "00"
+    e_cash_minor: int = 0
+    e_cash_max_minor: int = 0
 
     def __repr__(self) -> str:
         return f"Card({mask_pan(self.pan)} of {self.issuer.institution})"
@@ -114,6 +136,13 @@ class Portfolio:
         card = self.card(index, n)
         return card if card.pan == pan else None
 
+    def master_key(self, institution: str, suite: str, use: str) -> bytes:
+        """The chip master key (IMK) of an invented issuer: 16 bytes for `suite` 3des or sm4 and `use` ac, mac or enc.
+
+        For the issuer's key ceremony and for personalisation, nobody else.
+        """
+        return hmac.digest(self._key, f"imk/{institution}/{suite}/{use}".encode(), "sha256")[:16]
+
     def issuer_of(self, pan: str) -> Issuer | None:
         """Who issued numbers like this one: the longest BIN that fits."""
         place = self._place(pan)
@@ -123,6 +152,10 @@ class Portfolio:
         """The routing table: (BIN, institution), the longest BINs first."""
         rows = [(prefix, issuer.institution) for issuer in self.issuers for prefix in issuer.bins]
         return sorted(rows, key=lambda row: (-len(row[0]), row[0]))
+
+    def reference(self, pan: str) -> str:
+        """What names a card in the books of both sides without its number: 16 hexadecimal digits, keyed by the seed."""
+        return hmac.digest(self._key, f"card/{pan}".encode(), "sha256")[:8].hex()
 
     def _place(self, pan: str) -> tuple[int, int] | None:
         for length in self._lengths:
@@ -170,15 +203,22 @@ def _mint(key: bytes, issuer: Issuer, n: int) -> Card:
         balance_minor = (5_000 + int.from_bytes(stuff[8:12], "big") % 46_000) * 100
     else:
         balance_minor = 100_000 + int.from_bytes(stuff[8:12], "big") % 20_000_000
+    kind = int.from_bytes(stuff[16:18], "big") % 1024
+    chip = next(name for limit, name in (_CREDIT_CHIPS if issuer.credit else _DEBIT_CHIPS) if kind < limit)
+    service = CHIP_SERVICE if chip else STRIPE_SERVICE
     return Card(
         pan=pan,
         expiry=expiry,
-        track2=f"{pan}={expiry}120000{int.from_bytes(stuff[12:16], 'big') % 1000:03d}",
+        track2=f"{pan}={expiry}{service}000{int.from_bytes(stuff[12:16], 'big') % 1000:03d}",
         pin=f"{int.from_bytes(stuff[4:8], 'big') % 1_000_000:06d}",
         credit=issuer.credit,
         balance_minor=balance_minor,
         issuer=issuer,
         status=status,
+        chip=chip,
+        psn="01" if chip else "00",
+        e_cash_minor=_E_CASH_MINOR.get(chip, 0),
+        e_cash_max_minor=E_CASH_MAX_MINOR if chip in _E_CASH_MINOR else 0,
     )
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from switch.clearing.schema import LEDGER
+from switch.clearing.schema import CHIPS, LEDGER, PINS
 from switch.issuer.host import LEG, Bank
-from switch.issuer.ledger import account_name
+from switch.issuer.ledger import E_CASH, account_name
 from switch.issuer.register import Entry, Key, Movement, Receiver, approve
 from switch.wire.transactions import BY_NAME
 
@@ -28,6 +28,30 @@ def recover(banks: Mapping[str, Bank], rows: Iterable[tuple[Any, ...]]) -> int:
             _take_up_leg(banks, bank, row)
         elif bank is not None:
             _take_up(bank, row)
+    return number
+
+
+def recover_pins(banks: Mapping[str, Bank], rows: Iterable[tuple[Any, ...]]) -> int:
+    """Let banks take up their rows of the PINS table, in order; the last row's number, 0 without any."""
+    number = 0
+    for row in rows:
+        of = dict(zip(PINS.names, row, strict=True))
+        number = max(number, of["number"])
+        bank = banks.get(of["issuer"])
+        if bank is not None:
+            bank.ledger.account(of["pan_hash"]).pin_reference = of["pin_reference"]
+    return number
+
+
+def recover_chips(banks: Mapping[str, Bank], rows: Iterable[tuple[Any, ...]]) -> int:
+    """Let banks take up their rows of the CHIPS table, in order; the last row's number, 0 without any."""
+    number = 0
+    for row in rows:
+        of = dict(zip(CHIPS.names, row, strict=True))
+        number = max(number, of["number"])
+        bank = banks.get(of["issuer"])
+        if bank is not None:
+            bank.desk.chips.take_up(of)
     return number
 
 
@@ -56,12 +80,13 @@ def _take_up(bank: Bank, row: tuple[Any, ...]) -> None:
     entry = Entry(key, of["kind"], of["mti"] == "0420", of["pan_hash"], of["amount"])
     entry.number, entry.at_ms = of["number"], of["at_ms"]
     entry.settlement_date, entry.auth_code = of["settlement_date"], of["auth_code"]
+    entry.purse = E_CASH if of["effect"] == E_CASH else ""
     approved = of["response_code"] == "00"
     if approved:
         _link(bank, entry, of["original_time"], of["original_stan"])
         approve(entry)
         moved = Movement(of["posted_minor"], of["held_minor"])
-        name = account_name(entry.pan_hash, entry.kind)
+        name = account_name(entry.pan_hash, entry.kind, entry.purse)
         if any(moved) or name in bank.ledger.accounts:
             bank.book(bank.ledger.account(name), entry, moved)
     entry.response_code = of["response_code"]

@@ -36,7 +36,8 @@ class Receiver(NamedTuple):
 class Entry:
     """One answered transaction. `original` is what a void, completion, refund, addition or reversal refers to; `void`
     the latest void of this one, `completions` those of a hold, `additions` what was added to it (more on hold, a tip),
-    `refunded_minor` what refunds gave back. `receiver` is the other leg of a load or transfer."""
+    `refunded_minor` what refunds gave back. `receiver` is the other leg of a load or transfer; `purse` is "e_cash"
+    where an offline sale was paid out of the chip's electronic cash."""
 
     __slots__ = (
         "additions",
@@ -49,6 +50,7 @@ class Entry:
         "number",
         "original",
         "pan_hash",
+        "purse",
         "receiver",
         "refunded_minor",
         "response_code",
@@ -73,6 +75,7 @@ class Entry:
         self.void: Entry | None = None
         self.completions: tuple[Entry, ...] = ()
         self.additions: tuple[Entry, ...] = ()
+        self.purse = ""
         self.receiver: Receiver | None = None
         self.refunded_minor = 0
         self.reversed = False

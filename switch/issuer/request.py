@@ -1,25 +1,37 @@
 """A request or advice as an issuer sees it: the network's fields read once, and what is missing named."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from switch.issuer.register import Key
 from switch.issuer.verify import PinBlock
-from switch.wire.transactions import BY_NAME, BY_NETWORK, Transaction
+from switch.wire.transactions import BY_NAME, BY_NETWORK, CHIP_TWINS, ROWS, Transaction
+
+if TYPE_CHECKING:
+    from switch.issuer.chipstate import Reading
 
 _ALWAYS: Final = (2, 3, 7, 11, 12, 13, 18, 22, 25, 32, 33, 37, 41, 42, 49, 60)
 
 
+_NOTICE: Final = (2, 7, 11, 18, 22, 32, 33, 37, 41, 42, 49, 55, 90)
+
+
 def _wanted(row: Transaction) -> tuple[int, ...]:
+    if row.chip == "notice":
+        return _NOTICE
     wanted: tuple[int, ...] = (*_ALWAYS, 4) if row.amount else _ALWAYS
     if row.voice or row.original == "auth":
         wanted += (38,)
     if row.elements and row.undoes:
         wanted += (90,)
+    if 55 in row.mandatory:
+        wanted += (55,)
+    if row.new_pin:
+        wanted += (52, 53)
     return (*wanted, 103) if row.detail == "transfer" else wanted
 
 
-MANDATORY: Final = {row.name: _wanted(row) for row in BY_NETWORK.values()}
+MANDATORY: Final = {name: _wanted(BY_NAME[name]) for name in sorted({row.seen_as for row in ROWS})}
 """DEs of a request without which the answer is 30, by kind (network-protocol.md section 6)."""
 
 REVERSAL_MANDATORY: Final = (2, 3, 4, 7, 11, 18, 25, 32, 33, 37, 41, 42, 49, 60, 90)
@@ -32,23 +44,29 @@ class Request:
 
     `original` is the key in DE90, None without one; `foreign_original` says that DE90 names other institutions than
     the sender's own. `receiver` is the card that a load or transfer pays to, `receiving` the institution of a bank here
-    that has it, "" if it is elsewhere.
+    that has it, "" if it is elsewhere. `new_pin` is the block that a PIN change brings beside `pin`. `psn` is the card
+    sequence number, two digits or ""; `chip` what was read of the card's chip (`icc_data`, DE55), None before.
     """
 
     __slots__ = (
         "advice",
         "amount_minor",
         "auth_code",
+        "chip",
         "currency",
+        "entry_mode",
         "expiry",
         "foreign_original",
+        "icc_data",
         "key",
         "kind",
         "mcc",
         "mid",
+        "new_pin",
         "original",
         "pan",
         "pin",
+        "psn",
         "receiver",
         "receiving",
         "reversal",
@@ -65,7 +83,7 @@ class Request:
         self.receiver: str = get(103, "")
         self.receiving = ""
         self.reversal = mti == "0420"
-        self.advice = mti[1:] in ("220", "420")
+        self.advice = mti[1:] in ("220", "420", "620")
         self.pan: str = fields[2]
         self.amount_minor = int(get(4, "0"))
         self.currency: str = fields[49]
@@ -76,7 +94,12 @@ class Request:
         self.rrn: str = fields[37]
         self.tid: str = fields[41]
         self.mid: str = fields[42]
+        self.entry_mode: str = fields[22]
+        self.psn: str = get(23, "")[-2:]
+        self.icc_data: bytes = get(55, b"")
+        self.chip: Reading | None = None
         self.pin: PinBlock | None = None
+        self.new_pin: PinBlock | None = None
         self.original: Key | None = None
         self.foreign_original = False
         elements = get(90)
@@ -99,8 +122,12 @@ def kind_of(mti: str, fields: Mapping[int, Any], rows: Mapping[tuple[str, str, s
     """
     if mti == "0420":
         mti = fields.get(90, "0200")[:4]
+    elif mti == "0620":
+        return rows[mti, "", ""].name  # DE3 and DE25 are those of what it speaks of
     row = rows.get((mti, fields.get(3, ""), fields.get(25, "")))
-    return "" if row is None else row.name
+    if row is None:
+        return ""
+    return CHIP_TWINS.get(row.name, row.name) if 55 in fields else row.name
 
 
 def missing(mti: str, kind: str, fields: Mapping[int, Any]) -> tuple[int, ...]:

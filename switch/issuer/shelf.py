@@ -29,6 +29,7 @@ class Shelf(Portfolio):
         issuer = ListedIssuer(INSTITUTION, "自有卡", "Listed cards", tuple(row.pan for row in listed))
         self.issuers = (issuer,)
         self.cards_per_issuer = len(listed)
+        self._key = hashlib.sha256(b"shoudan listed cards").digest()
         self._listed = {row.pan: _card(row, issuer) for row in listed}
         self._order = tuple(self._listed)
 

@@ -70,6 +70,17 @@ def refuse_pin(hsm: Hsm, pvk: str, card: Card, account: Account, pin: PinBlock, 
     return "75" if account.tries >= tries_max else "55"
 
 
+def take_pin(hsm: Hsm, pvk: str, card: Card, account: Account, pin: PinBlock) -> str:
+    """Let the card have the PIN of this block from now on; 99, and nothing changed, if it is not a PIN block."""
+    for label in pin.labels:
+        try:
+            account.pin_reference = hsm.refer_to_pin(label, pin.format, card.pan, pin.block, pvk)
+        except PinFormatError:
+            continue
+        return ""
+    return "99"
+
+
 def refuse_assisted(card: Card, account: Account, with_pin: bool, amount_minor: int, limits: Limits) -> str:
     """Assisted withdrawal: 57 for a credit card, 55 without a PIN, 61 beyond the day's limit, "" otherwise."""
     if card.credit:

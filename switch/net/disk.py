@@ -16,6 +16,15 @@ from switch.clearing.schema import Table
 from switch.timings import LOCAL_BOUNDS_S, SIZE_BOUNDS, Timings
 
 CHECKPOINT_COMMITS = 512
+CHECKPOINT_ROWS = 16_384
+"""Whichever comes first: large batches fill the log sooner, and a long log makes a long stop."""
+
+PRAGMAS: tuple[str, ...] = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA wal_autocheckpoint=0",
+    "PRAGMA mmap_size=0",
+)
 
 
 class StorageFailed(Exception):
@@ -29,9 +38,11 @@ class StoreInUse(Exception):
 class Disk:
     """Rows appended in memory, made durable by `commit`. `durable` is the highest number known to be on the disk.
 
-    `gaps` counts rows whose number does not follow the one before: it must stay 0.
+    `pending` are the rows taken and not yet durable. `gaps` counts rows whose number does not follow the one before: it
+    must stay 0.
 
-    `path` is the database file; its lock file stands beside it. `tables` are created where they are absent.
+    `path` is the database file; its lock file stands beside it. `tables` are created where they are absent, and given
+    the columns that a file of an earlier release lacks.
     """
 
     def __init__(self, path: Path, tables: Sequence[Table]) -> None:
@@ -41,6 +52,7 @@ class Disk:
         self.commits = 0
         self.rows = 0
         self.gaps = 0
+        self.pending = 0
         self.commit_times = Timings(LOCAL_BOUNDS_S)
         self.batches = Timings(SIZE_BOUNDS)
         self._tables = tuple(tables)
@@ -48,15 +60,14 @@ class Disk:
         self._inserts = {table.name: table.insert() for table in tables}
         self._pending: dict[str, list[tuple[Any, ...]]] = {table.name: [] for table in tables}
         self._last = 0
+        self._checkpoint_rows = CHECKPOINT_ROWS
         self._connection = apsw.Connection(str(path))
-        for statement in (
-            "PRAGMA journal_mode=WAL",
-            "PRAGMA synchronous=FULL",
-            "PRAGMA wal_autocheckpoint=0",
-            "PRAGMA mmap_size=0",
-            *(table.create() for table in tables),
-        ):
+        for statement in (*PRAGMAS, *(table.create() for table in tables)):
             self._connection.execute(statement)
+        for table in tables:
+            present = [column[1] for column in self._connection.execute(f"PRAGMA table_info({table.name})")]
+            for statement in table.additions(present):
+                self._connection.execute(statement)
         self.durable = self._last = max((self._highest(table.name) for table in tables), default=0)
 
     def _highest(self, name: str) -> int:
@@ -66,14 +77,10 @@ class Disk:
     def add(self, number: int, table: str, row: tuple[Any, ...]) -> None:
         """Take a row for the next commit."""
         self._pending[table].append(row)
+        self.pending += 1
         if number != self._last + 1:
             self.gaps += 1
         self._last = number
-
-    @property
-    def pending(self) -> int:
-        """Rows taken and not yet durable."""
-        return sum(map(len, self._pending.values()))
 
     def commit(self) -> int:
         """Make all rows taken so far durable, in one transaction; returns the highest durable number.
@@ -92,9 +99,10 @@ class Disk:
             connection.execute("COMMIT")
             self.commits += 1
             self.durable = self._last
+            self.pending = 0
             self.commit_times.add(time.perf_counter() - began)
             self.batches.add(self.rows - before)
-            if self.commits % CHECKPOINT_COMMITS == 0:
+            if self.commits % CHECKPOINT_COMMITS == 0 or self.rows >= self._checkpoint_rows:
                 self._checkpoint()
         except apsw.Error as error:
             raise StorageFailed(f"{self.path.name}: {type(error).__name__}") from None
@@ -102,11 +110,12 @@ class Disk:
 
     def _checkpoint(self) -> None:
         """From this connection only, between transactions: nobody else ever checkpoints."""
+        self._checkpoint_rows = self.rows + CHECKPOINT_ROWS
         self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
-    def history(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        """All rows of all tables as (table, row), in the order of their numbers."""
-        names = [table.name for table in self._tables]
+    def history(self, *only: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """All rows of all tables, or of those named, as (table, row), in the order of their numbers."""
+        names = [table.name for table in self._tables if not only or table.name in only]
         cursors = {name: self._connection.execute(f"SELECT * FROM {name} ORDER BY number") for name in names}
         heads = {name: next(cursor, None) for name, cursor in cursors.items()}
         while True:

@@ -98,17 +98,18 @@ class LinkProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard = self._performer.loop.time()
-        had_begun = self._deframer.pending
+        deframer = self._deframer
+        had_begun = deframer.rest
         try:
-            frames = self._deframer.feed(data)
+            frames = deframer.feed(data)
         except FrameError as error:
             self._performer.bad_bytes(self, error)
             return
         if frames:
             self.pass_on(frames if self._gate is None else self._gate.admit(frames))
-        if self._deframer.error is not None:
-            self._performer.bad_bytes(self, self._deframer.error)
-        elif self._deframer.pending and (frames or not had_begun):
+        if deframer.error is not None:
+            self._performer.bad_bytes(self, deframer.error)
+        elif deframer.rest and (frames or not had_begun):
             self._watch()
 
     def pass_on(self, frames: list[Frame]) -> None:
@@ -175,7 +176,8 @@ class LinkProtocol(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         transport.write(data)
-        self._said = self._performer.loop.time()
+        if self._keep_alive_s:
+            self._said = self._performer.loop.time()
         if self._pressure and self._pressure.overrun():
             self._performer.cut["pressure"] += 1
             transport.abort()

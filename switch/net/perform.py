@@ -19,10 +19,9 @@ from switch.wire.framing import Frame, Framing
 
 log = logging.getLogger("shoudan")
 
-COMMIT_DELAY_S = 0.002
-"""While busy, rows wait this long for company: one fsync then carries a batch. Idle, a commit is immediate."""
-
-BUSY_ROWS = 8
+COMMIT_DELAY_S = 0.008
+COMMIT_ROWS = 512
+"""The most that a row waits for company, and the most that a commit carries, while there is no end of messages."""
 
 
 class Performer:
@@ -56,7 +55,10 @@ class Performer:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._commit: asyncio.Handle | None = None
-        self._last_batch = 0
+        self._now = Now(-1.0, 0.0)
+        self._seen = 0
+        self._commit_by = 0.0
+        self._gathered: dict[LinkProtocol, list[bytes]] = {}
         self._dead = False
 
     @property
@@ -82,7 +84,11 @@ class Performer:
         return LinkProtocol(self, framing, Link(self._generation, name), frame_s, idle_s, keep_alive_s, strangers)
 
     def now(self) -> Now:
-        return Now(self.loop.time(), time.time())
+        """Both clocks, read once for all messages of a turn of the loop, whose own time stands still meanwhile."""
+        mono = self.loop.time()
+        if mono != self._now.mono:
+            self._now = Now(mono, time.time())
+        return self._now
 
     # what links tell
 
@@ -129,30 +135,46 @@ class Performer:
     def _drain(self) -> None:
         out = self._out
         durable = self.disk.durable
+        add, waiting = self.disk.add, self._waiting
         for effect in out:
-            if isinstance(effect, Send):
-                if effect.after > durable:
-                    self._waiting.append(effect)
+            kind = type(effect)
+            if kind is Post:
+                add(*effect)
+            elif kind is Send:
+                if effect.after > durable:  # type: ignore[union-attr]
+                    waiting.append(effect)  # type: ignore[arg-type]
                 else:
-                    self._write(effect)
-            elif isinstance(effect, Post):
-                self.disk.add(*effect)
-            elif isinstance(effect, Arm):
-                self._arm(effect.at)
+                    self._write(effect)  # type: ignore[arg-type]
+            elif kind is Arm:
+                self._arm(effect.at)  # type: ignore[union-attr]
             else:
-                self._close(effect)
+                self._close(effect)  # type: ignore[arg-type]
         out.clear()
+        if self._gathered:
+            self._write_lines()
         if self._commit is None and self.disk.pending:
-            if self._last_batch > BUSY_ROWS:
-                self._commit = self.loop.call_later(COMMIT_DELAY_S, self._commit_now)
-            else:
-                self._commit = self.loop.call_soon(self._commit_now)
+            self._commit_by = self.loop.time() + COMMIT_DELAY_S
+            self._commit = self.loop.call_soon(self._commit_soon)
 
     def _write(self, send: Send) -> None:
-        protocol = self._links.get(send.link)
-        if protocol is None or send.link.closed:
+        link = send.link
+        protocol = self._links.get(link)
+        if protocol is None or link.closed:
             return
-        protocol.write(protocol.framing.wrap(send.body, send.header, send.tpdu))
+        data = protocol.framing.wrap(send.body, send.header, send.tpdu)
+        if link.name:
+            # A line carries everybody's messages: they leave in one write.
+            if protocol in self._gathered:
+                self._gathered[protocol].append(data)
+            else:
+                self._gathered[protocol] = [data]
+        else:
+            protocol.write(data)
+
+    def _write_lines(self) -> None:
+        for protocol, messages in self._gathered.items():
+            protocol.write(b"".join(messages))
+        self._gathered.clear()
 
     def _close(self, close: Close) -> None:
         protocol = self._links.get(close.link)
@@ -162,11 +184,21 @@ class Performer:
                 self.cut["replaced"] += 1
             protocol.close()
 
+    def _commit_soon(self) -> None:
+        """Commit once the loop has caught up, as it has at once when it is idle: as long as each turn of it brings more
+        rows, they wait for each other, up to COMMIT_DELAY_S or COMMIT_ROWS."""
+        pending = self.disk.pending
+        if self._seen < pending < COMMIT_ROWS and self.loop.time() < self._commit_by:
+            self._seen = pending
+            self._commit = self.loop.call_soon(self._commit_soon)
+        else:
+            self._commit_now()
+
     def _commit_now(self) -> None:
         self._commit = None
+        self._seen = 0
         if self._dead:
             return
-        self._last_batch = self.disk.pending
         try:
             durable = self.disk.commit()
         except StorageFailed as error:
@@ -178,6 +210,8 @@ class Performer:
         waiting = self._waiting
         while waiting and waiting[0].after <= durable:
             self._write(waiting.popleft())
+        if self._gathered:
+            self._write_lines()
 
     def _arm(self, at: float) -> None:
         if self._timer is not None:

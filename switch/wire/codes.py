@@ -192,6 +192,7 @@ PROCESSING: Final = _frozen(
         "600000": ("指定账户圈存", "load from the designated account"),
         "620000": ("非指定账户圈存", "load from another account"),
         "630000": ("现金充值", "cash load"),
+        "640000": ("圈存补登", "take-up of a load"),
         "650000": ("非指定账户圈存脚本通知", "script notice of a load from another account"),
         "890000": ("身份验证", "identity verification"),
     }

@@ -5,6 +5,7 @@
       DecodeError(de)        a message body; carries what was read so far, masked
       EncodeError(de)        values that do not fit their field
       TlvError(tag)          a BER-TLV string
+      ApduError              a command or response between terminal and card
 
 The text and the attributes of these errors may go to any log: a reason speaks of lengths, positions and kinds, never of
 values, and `DecodeError.partial` is masked before it is stored. All of them survive pickling.
@@ -72,6 +73,10 @@ class TlvError(WireError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.tag, self.offset, self.reason)
+
+
+class ApduError(WireError):
+    """A command whose lengths contradict each other, or a response without a status word."""
 
 
 def _name(de: int | str) -> str:

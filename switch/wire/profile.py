@@ -48,13 +48,17 @@ class KeyBlock(_Section, frozen=True, kw_only=True):
 
 
 class SuiteSection(_Section, frozen=True, kw_only=True):
-    """How terminals of one algorithm suite sign in and protect their messages."""
+    """How terminals of one algorithm suite sign in and protect their messages.
+
+    `new_pin_carrier` is where a PIN change has its second block, in usage NP (unverified).
+    """
 
     sign_in_code: str
     keys: tuple[KeyBlock, ...]
     algorithm_digit: str
     pin_format: Literal["iso0", "plain", "sm4"]
     pin_carrier: Literal["de52", "de63-sm", "de62-22"] = "de52"
+    new_pin_carrier: Literal["de63", "de62"] = "de63"
     mac: Literal["cup-ecb", "x9.9", "x9.19", "sm4-cbc"] = "cup-ecb"
 
 
@@ -98,6 +102,20 @@ class PosTimers(_Section, frozen=True, kw_only=True):
     frame_s: float = 5.0
 
 
+class PosChipSection(_Section, frozen=True, kw_only=True):
+    """How this acquirer's terminals speak of chips.
+
+    `icc_required`: a request of a card whose chip was read carries DE55, else 30. The stripe of a chip card is answered
+    `stripe_refused` ("" lets it pass) where the terminal reads chips, unless it is marked as a fallback in one of the
+    ways of `fallback`: "02" is DE22 02x with DE60.5 2, "80" is DE22 80x. `loads` says what loads are in the totals.
+    """
+
+    icc_required: bool = True
+    stripe_refused: str = "58"
+    fallback: tuple[Literal["02", "80"], ...] = ("02", "80")
+    loads: Literal["none", "debit", "credit"] = "none"
+
+
 class PosProfile(_Section, frozen=True, kw_only=True, tag_field="dialect", tag="pos"):
     """A terminal link. `pads` maps a DE to the pad nibble this acquirer writes where it is not 0; `fields` maps a DE to
     its format on this link where it is not the dialect's own (`62 = "b...512"`, the notation of `dialects.py`).
@@ -116,6 +134,7 @@ class PosProfile(_Section, frozen=True, kw_only=True, tag_field="dialect", tag="
     merchant_name_in_reply: bool = False
     parameters: dict[str, str] = {}
     transactions: dict[str, CodesSection] = {}
+    chips: PosChipSection = PosChipSection()
 
 
 class NetworkHeaderSection(_Section, frozen=True, kw_only=True):
@@ -134,6 +153,7 @@ class NetworkKeysSection(_Section, frozen=True, kw_only=True):
     mac_key_bytes: Literal[8, 16] = 16
     pin_format: Literal["iso0", "sm4"] = "iso0"
     pin_carrier: Literal["de52", "de63-sm"] = "de52"
+    new_pin_carrier: Literal["de63", "de48"] = "de63"
     algorithm_digit: str = "6"
     apply_at_sign_on: bool = True
     mac_key_proves_itself: bool = True
@@ -150,6 +170,15 @@ class NetworkReversalSection(_Section, frozen=True, kw_only=True):
     repeat_max_s: float = 900.0
     accepted: tuple[str, ...] = ("00", "25", "12", "94")
     suspicious: tuple[str, ...] = ("25",)
+
+
+class NetworkChipSection(_Section, frozen=True, kw_only=True):
+    """Chips on this line: whether a script notice has a MAC, which DE3 the notice of a kind has where it is not the
+    kind's own, and whether DE60 of a chip's transaction goes on to medium and application (60.3.6, 60.3.7)."""
+
+    notice_mac: bool = False
+    notice_codes: dict[str, str] = {}
+    medium: bool = True
 
 
 class NetworkTimers(_Section, frozen=True, kw_only=True):
@@ -190,6 +219,7 @@ class NetworkProfile(_Section, frozen=True, kw_only=True, tag_field="dialect", t
     fields: dict[str, str] = {}
     terminal_type: str = "03"
     transactions: dict[str, CodesSection] = {}
+    chips: NetworkChipSection = NetworkChipSection()
 
 
 Profile: TypeAlias = PosProfile | NetworkProfile
@@ -200,14 +230,14 @@ def coded(row: Transaction, profile: Profile) -> Transaction:
     changes = profile.transactions.get(row.name)
     if changes is None:
         return row
-    condition = changes.condition or row.condition
     if isinstance(profile, NetworkProfile):
         return row._replace(
-            network_processing_code=changes.processing_code or row.network_processing_code, condition=condition
+            network_processing_code=changes.processing_code or row.network_processing_code,
+            network_condition=changes.condition or row.network_condition,
         )
     return row._replace(
         processing_code=changes.processing_code or row.processing_code,
-        condition=condition,
+        condition=changes.condition or row.condition,
         type_code=changes.type_code or row.type_code,
     )
 
@@ -237,6 +267,9 @@ def _check_codes(profile: Profile, where: str) -> None:
             if text and not (len(text) == size and text.isascii() and text.isdigit()):
                 raise ProfileError(f"profile {where}", None, f"transactions.{name}: {text!r} has not {size} digits")
     if isinstance(profile, PosProfile):
+        for name, suite in profile.suites.items():
+            if (suite.pin_carrier, suite.new_pin_carrier) == ("de62-22", "de62"):
+                raise ProfileError(f"profile {where}", None, f"suites.{name}: DE62 cannot carry both PIN blocks")
         rows_by_key(profile)
     else:
         rows_by_network(profile)
@@ -300,7 +333,7 @@ def _locate(name: str, beside: Path) -> Path:
     path = beside / name
     if path.is_file():
         return path
-    known = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
+    known = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml") if file.stem != "chips"))
     raise ProfileError(f"profile {name}", None, f"no such file, and not one of the shipped profiles ({known})")
 
 

@@ -17,7 +17,7 @@ _LONG_WORD = re.compile(r"[0-9A-Za-z]{32,}")
 _SEPARATOR = re.compile(r"[=Dd^]")
 _TERMINAL_INFO = re.compile(r"(?:PI|A2)[0-9]{3}(?=0[0-9])")
 _USAGE = re.compile(r"([0-9A-Z]{2})([0-9]{3})")
-_PIN_USAGE = re.compile(rb"(?:SM|NK)(?:[0-9]{3})?")
+_PIN_USAGE = re.compile(rb"(?:SM|NK|NP)(?:[0-9]{3})?")
 
 _FREE_TEXT = frozenset((43, 44, 46, 47, 48, 56, 57, 58, 59, 61, 62, 63, 104, 105, 120, 122, 123, 124))
 """DEs of private text, where a card number or track may hide; every other text DE has a layout without one."""
@@ -163,7 +163,7 @@ def _masked_usages(text: str) -> str:
     while found := _USAGE.match(text, at):
         stop = found.end() + int(found[2])
         data = text[found.end() : stop]
-        out.append(found[0] + (STAR * len(data) if found[1] in ("NK", "SM") else scrub(data)))
+        out.append(found[0] + (STAR * len(data) if found[1] in ("NK", "NP", "SM") else scrub(data)))
         at = min(stop, len(text))
     return "".join(out) + scrub(text[at:])
 

@@ -22,9 +22,28 @@ DEPTH_MAX: Final = 4
 
 def read(data: bytes, size_max: int = SIZE_MAX) -> Items:
     """The elements of one level. Raises TlvError (tag and offset) where the data stop making sense."""
-    if len(data) > size_max:
-        raise TlvError("", size_max, f"{len(data)} bytes exceed {size_max}")
-    return [(tag, data[start:stop]) for tag, start, stop in _spans(data, 0, len(data))]
+    end = len(data)
+    if end > size_max:
+        raise TlvError("", size_max, f"{end} bytes exceed {size_max}")
+    out: Items = []
+    at = 0
+    while at < end:  # the usual tags and lengths in one loop; whatever else it meets, the careful reader judges whole
+        size_at = at + 1 if data[at] & 0x1F != 0x1F else at + 2
+        if size_at >= end or not data[at] or (size_at - at == 2 and data[at + 1] >= 0x80):
+            break
+        size, start = data[size_at], size_at + 1
+        if size == 0x81 and start < end:
+            size, start = data[start], start + 1
+        elif size >= 0x80:
+            break
+        stop = start + size
+        if stop > end:
+            break
+        out.append((data[at:size_at].hex().upper(), data[start:stop]))
+        at = stop
+    else:
+        return out
+    return [(tag, data[start:stop]) for tag, start, stop in _spans(data, 0, end)]
 
 
 def read_tree(data: bytes, size_max: int = SIZE_MAX, depth_max: int = DEPTH_MAX) -> Tree:

@@ -22,16 +22,25 @@ class Transaction(NamedTuple):
     """One row of the matrix.
 
     `mandatory` lists the DEs without which the host answers 30; `original` tells how the earlier transaction is named:
-    "stan" (DE61 batch and STAN), "rrn" (DE37 and DE61), "auth" (DE38 and card), "" for none; `of` are the kinds it may
-    be. `effect` is what an approval does to the card, `points` that it does so to the card's points; `sign` what the
-    amount does to the merchant's batch: +1 debit (the holder pays), -1 credit, 0 nothing.
+    "stan" (DE61 batch and STAN), "rrn" (DE37 and DE61), "auth" (DE38 and card), "terminal" (DE61, and in DE62 the
+    terminal), "" for none; `of` are the kinds it may be. `effect` is what an approval does to the card, `points` that
+    it does so to the card's points; `sign` what the amount does to the merchant's batch: +1 debit (the holder pays), -1
+    credit, 0 nothing.
 
     `elements` says that DE90 names the original on the network. `entry` are the first two digits of DE22 where the kind
     decides them, and then no track is read; `account_type` is DE60.7; `tip` that DE48 repeats the amount; `detail` what
     DE62 holds. `assisted`: debit cards with their PIN only, under a daily limit of its own. `cash` says that a machine
     pays notes out or takes them in; `confirmed_by` is the advice that tells an unanswered request again instead of
     reversing it, and that advice `confirms`: it moves what the request did not. `terminal_type` is DE60.2.5 on the
-    network where it is not the line's. `unverified`: the sources have no field table for it, or none for the network.
+    network where it is not the line's. `new_pin`: a second PIN block beside the first holds the PIN that the card
+    is to have from now on. `unverified`: the sources have no field table for it, or none for the network.
+
+    `network_condition` is DE25 on the network where it is not the terminal's. DE3 and DE25 of a script notice are those
+    of the transaction it speaks of.
+
+    `chip` says what a chip has to do with it: "offline" has happened in the card, and its certificate (TC) is told;
+    "refund" gives such a one back; "load" puts money onto the card, "takeup" gives the card a load it missed; "notice"
+    tells what became of the issuer's commands.
     """
 
     name: str
@@ -62,7 +71,10 @@ class Transaction(NamedTuple):
     confirmed_by: str = ""
     confirms: bool = False
     terminal_type: str = ""
+    new_pin: bool = False
     unverified: bool = False
+    network_condition: str = ""
+    chip: Literal["", "offline", "refund", "load", "takeup", "notice"] = ""
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -72,12 +84,18 @@ class Transaction(NamedTuple):
     @property
     def network_key(self) -> tuple[str, str, str]:
         """What a request of this row carries in MTI, DE3 and DE25 on the network."""
-        return self.network_mti, self.network_processing_code, self.condition
+        return self.network_mti, self.network_processing_code, self.network_condition or self.condition
 
     @property
     def advice(self) -> bool:
         """Whether it tells what has happened (通知): repeated until answered, held for the other side."""
-        return self.mti == "0220"
+        return self.network_mti in ("0220", "0620")
+
+    @property
+    def carries_icc(self) -> bool:
+        """Whether a request about a card whose chip was read carries DE55: it asks, and does not speak of an earlier
+        one (pos-protocol.md section 6)."""
+        return 55 in self.mandatory or not (self.original or self.entry or self.advice)
 
     @property
     def undoes(self) -> tuple[str, ...]:
@@ -115,8 +133,10 @@ class Transaction(NamedTuple):
 
     @property
     def seen_as(self) -> str:
-        """The name an issuer knows it by: kinds that only DE60.1 tells apart are one on the network."""
-        return BY_NETWORK[self.network_key].name
+        """The name an issuer knows it by: kinds that only DE60.1 tells apart are one on the network, unless one of them
+        has DE55."""
+        name = BY_NETWORK[self.network_key].name
+        return CHIP_TWINS.get(name, name) if self.chip else name
 
 
 _MOVES: Final[dict[str, tuple[int, str]]] = {
@@ -187,6 +207,45 @@ def _notice(name: str, zh: str, en: str, code: str, type_code: str, **more: Any)
 
 _REFUNDABLE: Final = (
     "sale", "completion", "completion_notice", "offline_sale", "moto_sale", "moto_completion", "reservation_sale",
+)  # fmt: skip
+
+_CHIP: Final = (*_FINANCIAL[:-1], 55, 64)
+
+
+def _load(name: str, zh: str, en: str, code: str, type_code: str, **more: Any) -> Transaction:
+    """A load of a chip's electronic cash (圈存): contact, online, the new balance by an issuer's command."""
+    mandatory = (*(de for de in _CHIP if de != 4 or more.get("amount", True)), *more.pop("also", ()))
+    return Transaction(
+        name, zh, en, "0200", code, "91", type_code, mandatory, "0200", code, chip=more.pop("chip", "load"), **more
+    )
+
+
+NOTICE_CODE: Final = "951"
+"""DE60.3 and DE70 of a script result notice."""
+
+_CHIPS: Final = (
+    Transaction(
+        "chip_offline_sale", "脱机消费", "chip offline sale", "0200", "000000", "00", "36", _CHIP, "0220", "000000",
+        effect="debit", sign=1, pin=False, reversible=False, chip="offline",
+    ),
+    Transaction(
+        "chip_offline_refund", "脱机退货", "refund of a chip offline sale", "0220", "200000", "00", "27",
+        (*_FINANCIAL, 61, 62, 63), "0220", "200000", original="terminal", of=("chip_offline_sale",), effect="credit",
+        sign=-1, pin=False, reversible=False, elements=True, network_condition="69", chip="refund",
+    ),
+    _load("load_designated", "指定账户圈存", "load from the designated account", "600000", "45", effect="debit"),
+    _load("load_other", "非指定账户圈存", "load from another account", "620000", "47", effect="debit",
+          also=(48, 62), detail="transfer"),
+    _load("load_cash", "现金充值", "load with cash", "630000", "46", effect="credit", pin=False),
+    _load("load_cash_void", "现金充值撤销", "void of a load with cash", "170000", "51", original="stan",
+          of=("load_cash",), effect="undo", pin=False, elements=True, also=(37, 61)),
+    _load("load_takeup", "圈存补登", "take-up of a load", "640000", "45", pin=False, reversible=False, amount=False,
+          chip="takeup", unverified=True),
+    Transaction(
+        "script_notice", "脚本处理结果通知", "script result notice", "0620", "", "", "00",
+        (2, 3, 11, 22, 25, 41, 42, 49, 55, 60, 61, 64), "0620", "", original="stan", pin=False, reversible=False,
+        amount=False, elements=True, chip="notice",
+    ),
 )  # fmt: skip
 
 ROWS: Final = (
@@ -263,6 +322,11 @@ ROWS: Final = (
         "atm_transfer", "ATM转账", "ATM transfer", "0200", "400000", ATM, "02", (*_FINANCIAL, 62), "0200", "400000",
         effect="debit", detail="transfer", terminal_type=ATM_TYPE, unverified=True,
     ),
+    Transaction(
+        "atm_pin_change", "ATM改密", "PIN change at an ATM", "0200", "700000", ATM, "01", (*_INQUIRY, 26, 52, 53),
+        "0200", "700000", reversible=False, amount=False, new_pin=True, terminal_type=ATM_TYPE, unverified=True,
+    ),
+    *_CHIPS,
 )  # fmt: skip
 
 
@@ -276,6 +340,10 @@ CHAINS: Final = {row.name: _chain(row) for row in ROWS}
 BY_KEY: Final = {row.key: row for row in ROWS}
 BY_NETWORK: Final = {row.network_key: row for row in reversed(ROWS)}
 """Network side: MTI, DE3 and DE25 name a row (DE60.1 is a reason code there), the first of those alike in them."""
+CHIP_TWINS: Final = {
+    BY_NETWORK[row.network_key].name: row.name for row in ROWS if row.chip and BY_NETWORK[row.network_key] is not row
+}
+"""Kinds that only DE55 tells apart on the network: the one without it, and the one with it."""
 
 FINANCIAL_MTIS: Final = frozenset(row.mti for row in ROWS)
 
@@ -289,6 +357,20 @@ ADMIN_MANDATORY: Final[dict[tuple[str, str], tuple[int, ...]]] = {
     ("0800", "006"): (11, 41, 42, 60),
     ("0800", "360"): (41, 42, 60),
     ("0800", "361"): (41, 42, 60),
+    ("0800", "370"): (41, 42, 60, 62),
+    ("0800", "371"): (41, 42, 60),
+    ("0800", "373"): (41, 42, 60, 62),
+    ("0800", "380"): (41, 42, 60, 62),
+    ("0800", "381"): (41, 42, 60),
+    ("0800", "394"): (41, 42, 60),
+    ("0800", "395"): (41, 42, 60),
+    ("0800", "396"): (41, 42, 60),
+    ("0800", "397"): (41, 42, 60),
+    ("0800", "398"): (41, 42, 60),
+    ("0800", "399"): (41, 42, 60),
+    ("0820", "372"): (41, 42, 60, 62),
+    ("0820", "373"): (41, 42, 60, 62),
+    ("0820", "382"): (41, 42, 60, 62),
     ("0820", "002"): (11, 41, 42, 60),
     ("0820", "301"): (41, 42, 60),
     ("0820", "362"): (41, 42, 60, 62),
@@ -296,6 +378,10 @@ ADMIN_MANDATORY: Final[dict[tuple[str, str], tuple[int, ...]]] = {
     ("0320", "000"): (3, 4, 11, 22, 25, 41, 42, 60),
     ("0320", "201"): (11, 41, 42, 48, 60),
     ("0320", "202"): (11, 41, 42, 48, 60),
+    ("0320", "203"): (4, 11, 22, 41, 42, 55, 60, 62),
+    ("0320", "204"): (4, 11, 22, 41, 42, 55, 60, 62),
+    ("0320", "205"): (4, 11, 22, 41, 42, 55, 60, 62),
+    ("0320", "206"): (4, 11, 22, 41, 42, 55, 60, 62),
     ("0320", "207"): (11, 41, 42, 48, 60),
 }
 """(MTI, DE60.3) of each message that moves no money, with its mandatory DEs."""
@@ -313,4 +399,4 @@ def reply_mti(mti: str) -> str:
     >>> reply_mti("0420")
     '0430'
     """
-    return mti[:2] + str(int(mti[2]) + 1) + mti[3]
+    return mti[:2] + "1234567890"[int(mti[2])] + mti[3]

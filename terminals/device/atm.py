@@ -1,4 +1,4 @@
-"""The ATM and the recycler (CRS): withdrawal, deposit, transfer, inquiry; and the count of the machine.
+"""The ATM and the recycler (CRS): withdrawal, deposit, transfer, inquiry, PIN change; the count of the machine.
 
 What is in doubt stands in memory before the yield at which it may be lost. Nothing came out, and that is certain: the
 withdrawal is reversed. Part came out: an error record with the difference, no reversal. Nobody knows: an open record,
@@ -21,10 +21,10 @@ from terminals.device.reversal import put_right
 from terminals.flow import Ask, Cancelled, Flow, Wait
 
 WITHDRAWAL, DEPOSIT, TRANSFER = "atm_withdrawal", "atm_deposit", "atm_transfer"
-INQUIRY = "atm_inquiry"
+INQUIRY, PIN_CHANGE = "atm_inquiry", "atm_pin_change"
 
 UNDECIDED: Final = frozenset(("68", "98"))
-"""Answers to a deposit that say nothing of it: the switch itself heard nothing."""
+"""Answers to a deposit or a PIN change that say nothing of it: the switch itself heard nothing."""
 
 CAPTURE: Final = "D"
 """Action class of the response codes after which the card is kept."""
@@ -156,18 +156,19 @@ def withdraw(memory: AtmMemory, line: Line, card: Card, amount_minor: int, *, en
     many were taken), "card" (answered False by one who leaves it).
     """
     memory.wake()
-    amount = yield from _payable(memory, amount_minor)
+    amount = yield from payable(memory, amount_minor)
     if not amount:
         return Outcome(WITHDRAWAL, "unsent", reason="no cash")
     memory.card_in = mask_pan(card.pan)
     outcome = yield from transact(memory, line, WITHDRAWAL, card, amount, entry=entry)
     if outcome.approved and outcome.item is not None:
-        outcome = yield from _pay(memory, line, outcome, outcome.item)
-    yield from _card_out(memory, card, outcome)
+        outcome = yield from pay_out(memory, line, outcome, outcome.item)
+    yield from card_out(memory, card, outcome)
     return outcome
 
 
-def _payable(memory: AtmMemory, amount_minor: int) -> Flow[int]:
+def payable(memory: AtmMemory, amount_minor: int) -> Flow[int]:
+    """The amount that is asked for: this one, or what the customer agrees to instead; 0 for none. Asks "less"."""
     if memory.vault.plan(amount_minor) is not None:
         return amount_minor
     offer = memory.vault.nearest(amount_minor)
@@ -180,7 +181,8 @@ def _payable(memory: AtmMemory, amount_minor: int) -> Flow[int]:
     return offer if agreed else 0
 
 
-def _pay(memory: AtmMemory, line: Line, outcome: Outcome, item: Item) -> Flow[Outcome]:
+def pay_out(memory: AtmMemory, line: Line, outcome: Outcome, item: Item) -> Flow[Outcome]:
+    """Pay out an approved withdrawal; the outcome with what became of it. Asks "cash"."""
     vault, key = memory.vault, key_of(item)
     planned = vault.plan(item.amount_minor)
     if planned is None:  # code 10 approved another amount, and there are no notes for it
@@ -246,7 +248,7 @@ def deposit(
         outcome = yield from _confirm(memory, line, outcome, item)
     else:
         vault.give_back()
-    yield from _card_out(memory, card, outcome)
+    yield from card_out(memory, card, outcome)
     return outcome
 
 
@@ -276,17 +278,26 @@ def transfer(
     return _plain(memory, line, TRANSFER, card, amount_minor, entry, write_transfer_pan(to_pan))
 
 
+def change_pin(memory: AtmMemory, line: Line, card: Card, *, entry: str = SWIPED) -> Flow[Outcome]:
+    """PIN change (改密). Asks "pin", "new_pin" and "new_pin_again"; nothing is sent where the last two differ, or where
+    the new PIN is the old one.
+
+    It is not reversed: without an answer nobody knows which PIN the card has, and the holder tries.
+    """
+    return _plain(memory, line, PIN_CHANGE, card, 0, entry)
+
+
 def _plain(
     memory: AtmMemory, line: Line, kind: str, card: Card, amount_minor: int, entry: str, detail: bytes = b""
 ) -> Flow[Outcome]:
     memory.wake()
     memory.card_in = mask_pan(card.pan)
     outcome = yield from transact(memory, line, kind, card, amount_minor, entry=entry, detail=detail)
-    yield from _card_out(memory, card, outcome)
+    yield from card_out(memory, card, outcome)
     return outcome
 
 
-def _card_out(memory: AtmMemory, card: Card, outcome: Outcome) -> Flow[None]:
+def card_out(memory: AtmMemory, card: Card, outcome: Outcome) -> Flow[None]:
     """Give the card back, or keep it where the host says so or nobody takes it."""
     code = RESPONSE_CODES.get(outcome.response_code)
     if outcome.state == "declined" and code is not None and code.action == CAPTURE:

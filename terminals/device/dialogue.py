@@ -11,12 +11,12 @@ from switch.wire.codec import codec_of
 from switch.wire.errors import DecodeError
 from switch.wire.framing import pos_header
 from switch.wire.mab import pos_mab
-from switch.wire.private import write_sm_pin
-from switch.wire.private_62 import write_detail, write_sm_pin_62
+from switch.wire.private import write_new_pin, write_sm_pin
+from switch.wire.private_62 import write_detail, write_original_terminal, write_sm_pin_62
 from switch.wire.private_pos import De60, De61, Tip, write_48, write_60, write_61
 from switch.wire.profile import PosProfile, SuiteSection, coded, dialect_of, framing_of
-from switch.wire.transactions import APPROVED, reply_mti
-from terminals.device.memory import Item, Memory, Original, Totals
+from switch.wire.transactions import APPROVED, Transaction, reply_mti
+from terminals.device.memory import Chip, Item, Memory, Original, Totals
 from terminals.flow import Call, Flow, FlowError, HostUnreachable, TimedOut
 
 SWIPED: Final = "02"
@@ -25,10 +25,12 @@ KEYED: Final = "01"
 """DE22, first two digits: number and expiry were keyed in (or come from the terminal's own book)."""
 
 CURRENCY: Final = "156"
-READS_STRIPE: Final = "2"
-"""DE60.4: what this terminal can read."""
-NO_CHIP_BEFORE: Final = "0"
-"""DE60.5: no earlier attempt with a chip."""
+CHIP_CLASS: Final = "61"
+"""Application class of the header of a terminal that reads chips."""
+SCHEME: Final = b"CUP"
+"""DE63 of an offline sale."""
+CHIP_PAYS: Final = "0520"
+"""DE48 of a load from another account: the card that is loaded is read by contact."""
 WHOLE_AMOUNT: Final = "0"
 """DE60.6: no partial approval."""
 BY_TELEPHONE: Final = De61("000000", "000000", "0000", "01", "0" * 11)
@@ -38,6 +40,9 @@ NO_BATCH: Final = "000000"
 MUST_CARRY_MAC: Final = frozenset(("00", "10"))
 SIGN_IN_AGAIN: Final = frozenset(("77", "99", "A0"))
 """Batch mismatch, PIN format, MAC wrong: the keys or the batch are stale."""
+NOT_DECIDED: Final = SIGN_IN_AGAIN | {"68", "91", "96", "98"}
+"""Answers to a repeated advice that say nothing of the first one: the host could not look."""
+DUPLICATE: Final = "94"
 
 
 class Card(Protocol):
@@ -106,17 +111,20 @@ class Protection(NamedTuple):
 
 
 class Line:
-    """An acquirer's link as its terminals see it: the profile, made ready once, for all terminals of a process."""
+    """An acquirer's link as its terminals see it: the profile, made ready once, for all terminals of a process.
+
+    `application_class` is that of the header where it is not the profile's: CHIP_CLASS is told what to download.
+    """
 
     __slots__ = ("_protections", "codec", "framing", "header", "operator", "pads", "profile", "timeout_s", "tpdu")
 
-    def __init__(self, profile: PosProfile) -> None:
+    def __init__(self, profile: PosProfile, application_class: str = "") -> None:
         self.profile = profile
         self.codec = codec_of(dialect_of(profile))
         self.pads = {int(de): nibble for de, nibble in profile.pads.items()} or None
         self.framing = framing_of(profile)
         head = profile.header
-        header = pos_header(head.application_class, head.software_version, reserved=head.tail)
+        header = pos_header(application_class or head.application_class, head.software_version, reserved=head.tail)
         self.header = header if self.framing.header else b""
         self.tpdu = bytes.fromhex(head.tpdu) if self.framing.tpdu else b""
         self.operator = profile.operator.encode("ascii")
@@ -144,9 +152,10 @@ def administration(memory: Memory, network_code: str) -> dict[int, Any]:
 
 
 def request_fields(
-    memory: Memory, line: Line, item: Item, track: str = "", pin: str = "", detail: bytes = b""
+    memory: Memory, line: Line, item: Item, track: str = "", pin: str = "", detail: bytes = b"", new_pin: str = ""
 ) -> dict[int, Any]:
-    """The fields of a financial request, DE64 not among them; `detail` is what DE62 holds for kinds that want it.
+    """The fields of a financial request, DE64 not among them; `detail` is what DE62 holds for kinds that want it,
+    `new_pin` the PIN that the card is to have.
 
     With `track` the stripe is sent, else number and expiry. An advice that is repeated or uploaded has neither track
     nor PIN: they are never kept. Raises PinFormatError for a PIN that fits no block.
@@ -155,13 +164,15 @@ def request_fields(
     fields = _named(memory, line, item)
     if track:
         fields[35] = track.replace("=", "D")
-    else:
+    if not track or item.chip is not None:
         fields[2] = item.pan
         if item.expiry:
             fields[14] = item.expiry
     protection = line.protection(memory.suite)
     if pin:
         _put_pin(memory, protection, fields, pin, item.pan)
+        if new_pin:
+            _put_new_pin(memory, protection.section, fields, new_pin, item.pan)
     elif track:
         fields[53] = protection.without_pin
     if row.detail:
@@ -180,7 +191,22 @@ def request_fields(
         fields[61] = original_data(row.original, original)
     if 63 in row.mandatory:
         fields[63] = line.operator
+    if item.chip is not None:
+        _put_chip(fields, row, item.chip)
+    if original is not None and row.chip == "refund":
+        fields[62] = write_original_terminal(original.tid or memory.tid)
     return fields
+
+
+def _put_chip(fields: dict[int, Any], row: Transaction, chip: Chip) -> None:
+    """What a request tells of its chip: number, and DE55 where the kind carries it."""
+    fields[23] = chip.psn
+    if row.carries_icc and chip.data:
+        fields[55] = chip.data
+    if row.chip == "offline":
+        fields[63] = SCHEME
+    elif row.chip == "load" and row.detail:
+        fields[48] = CHIP_PAYS
 
 
 def reversal_fields(memory: Memory, line: Line, item: Item, reason: str) -> dict[int, Any]:
@@ -195,6 +221,10 @@ def reversal_fields(memory: Memory, line: Line, item: Item, reason: str) -> dict
         if original.auth_code and item.row.original == "auth":
             fields[38] = original.auth_code
         fields[61] = original_data(item.row.original, original)
+    if item.chip is not None:
+        fields[23] = item.chip.psn
+        if item.chip.reversal:
+            fields[55] = item.chip.reversal
     return fields
 
 
@@ -208,7 +238,7 @@ def _named(memory: Memory, line: Line, item: Item) -> dict[int, Any]:
         41: memory.tid,
         42: memory.mid,
         49: CURRENCY,
-        60: row.type_code + item.batch + "000" + READS_STRIPE + NO_CHIP_BEFORE,
+        60: row.type_code + item.batch + "000" + memory.reads + item.condition,
     }
     if row.account_type:
         fields[60] += WHOLE_AMOUNT + row.account_type
@@ -235,6 +265,12 @@ def _put_pin(memory: Memory, protection: Protection, fields: dict[int, Any], pin
         fields[63] = write_sm_pin(block)
     else:
         fields[62] = write_sm_pin_62(block)
+
+
+def _put_new_pin(memory: Memory, section: SuiteSection, fields: dict[int, Any], pin: str, pan: str) -> None:
+    """The second block of a PIN change, under the same key and in the same format as the first."""
+    de = int(section.new_pin_carrier[2:])
+    fields[de] = write_new_pin(de, memory.pinpad.pin_block(pin, pan, section.pin_format), fields.get(de, b""))
 
 
 def plain(line: Line, mti: str, fields: dict[int, Any]) -> bytes:
@@ -307,6 +343,19 @@ def reason_of(error: FlowError) -> str:
 
 def record(memory: Memory, item: Item, reply: dict[int, Any]) -> None:
     """Write a definite answer into the item: nothing is owed for it any more."""
+    noted(item, reply)
+    item.reversal = "none"
+    item.state = "approved" if reply[39] in APPROVED else "declined"
+    if item.state == "approved":
+        if reply[39] == "10" and 4 in reply:
+            item.amount_minor = int(reply[4])
+        _take_back(item)
+        memory.last = item
+    memory.pending = None
+
+
+def noted(item: Item, reply: dict[int, Any]) -> None:
+    """Keep what an answer says in the item, whatever it comes to."""
     code = reply[39]
     # Values that many items share are kept once: a fleet holds hundreds of thousands of items.
     item.response_code = intern(code)
@@ -316,14 +365,6 @@ def record(memory: Memory, item: Item, reply: dict[int, Any]) -> None:
     item.date = intern(reply.get(13, ""))
     item.settlement_date = intern(reply.get(15, ""))
     item.institutions = intern(reply.get(44, ""))
-    item.reversal = "none"
-    item.state = "approved" if code in APPROVED else "declined"
-    if item.state == "approved":
-        if code == "10" and 4 in reply:
-            item.amount_minor = int(reply[4])
-        _take_back(item)
-        memory.last = item
-    memory.pending = None
 
 
 def _take_back(item: Item) -> None:

@@ -11,12 +11,15 @@ from typing import Any, Final, NamedTuple
 
 import apsw
 
-from switch.clearing.schema import TERMINALS
+from switch.clearing.schema import TERMINALS, Table
 from switch.wire.redact import mask_pan
 from switch.wire.transactions import BATCH_ITEMS_MAX, BY_NAME, Transaction
 from terminals.device.pinpad import PinPad
+from terminals.device.reader import Reader
 
 STAN_MAX: Final = 999_999
+READS_STRIPE: Final = "2"
+"""DE60.4 of a terminal that reads no chips."""
 
 
 class Original(NamedTuple):
@@ -27,17 +30,52 @@ class Original(NamedTuple):
     date: str = "0000"
     rrn: str = ""
     auth_code: str = ""
+    tid: str = ""
+
+
+@dataclass(slots=True, repr=False)
+class Chip:
+    """What a transaction keeps of its chip.
+
+    `pan` and `psn` (three digits) are the chip's own: a load from another card has that one's number. `data` is DE55 of
+    the request, after its completion that of the batch upload; `reversal` that of an 0400. `certificate` names the
+    cryptogram `ac`: TC, ARQC, AAC. `arc` is Y1, Z1, Y3, Z3 where the card decided and no host. `balance_minor` is what
+    the card told of its electronic cash. `read` is, for a tap that may be torn, what was read of the card so far.
+    """
+
+    pan: str
+    psn: str
+    atc: int
+    aid: str
+    label: str
+    data: bytes
+    reversal: bytes = b""
+    certificate: str = ""
+    ac: str = ""
+    tvr: int = 0
+    tsi: int = 0
+    arc: str = ""
+    e_cash: bool = False
+    no_pin: bool = False
+    signature: bool = False
+    arpc_failed: bool = False
+    balance_minor: int | None = None
+    read: dict[str, bytes] | None = None
+
+    def __repr__(self) -> str:
+        return f"Chip({mask_pan(self.pan)} {self.atc} {self.certificate} {self.arc})"
 
 
 @dataclass(slots=True, repr=False)
 class Item:
     """One transaction as the terminal saw it.
 
-    `state` is "unknown" (no answer that could be trusted, yet), "approved" or "declined"; `reversal` is "none",
-    "pending", "done" or "refused" (the host knows of no such original: 25). `undone` marks an approved item that a
-    later void took back, or a pre-authorization that was completed; `added_minor` is what a tip, an adjustment or
-    an additional pre-authorization added to it. `institutions` is DE44: issuer and acquirer, 11
-    characters each.
+    `state` is "unknown" (no answer that could be trusted, yet), "approved" or "declined", and "offline" for a chip's
+    own approval until the host has its certificate; `reversal` is "none", "pending", "done" or "refused" (the host
+    knows of no such original: 25). `undone` marks an approved item that a later void took back, or a pre-authorization
+    that was completed; `added_minor` is what a tip, an adjustment or an additional pre-authorization added to it.
+    `institutions` is DE44: issuer and acquirer, 11 characters each. `condition` is DE60.5: "2" after a chip that could
+    not be read.
     """
 
     kind: str
@@ -60,6 +98,8 @@ class Item:
     institutions: str = ""
     undone: bool = False
     added_minor: int = 0
+    chip: Chip | None = None
+    condition: str = "0"
 
     @property
     def row(self) -> Transaction:
@@ -119,6 +159,20 @@ class Settling:
     stan: str = ""
 
 
+@dataclass(slots=True, repr=False)
+class Notice:
+    """A script result notice (0620) the host has not answered: of which transaction, its DE55, its number."""
+
+    item: Item
+    data: bytes
+    batch: str
+    stan: str
+    tries: int = 0
+
+    def __repr__(self) -> str:
+        return f"Notice({self.batch}/{self.stan} of {self.item!r})"
+
+
 class Totals(NamedTuple):
     """Amounts in minor units and counts of a batch: the holders paid, the holders were paid."""
 
@@ -135,11 +189,17 @@ class Memory:
 
     `parameters` are those of the last download, by code (`private_62.PARAMETER_WIDTHS`). `signature_with_pin` is the
     merchant's habit: whether a receipt asks for a signature although the PIN was entered.
+
+    Of chips: `reader` is what reads them, None where nothing does; `notices` are script results not told yet; `offline`
+    what chips decided and the host does not know yet, `refused` what it would not take; `torn` are taps of cards that
+    left before their end, `doubts` loads of which nobody knows whether the card has them, and certificates that are
+    not claimed.
     """
 
     __slots__ = (
-        "batch", "clock", "closed", "items", "last", "mcc", "merchant_name", "mid", "parameters", "pending", "pinpad",
-        "settling", "signature_with_pin", "signed_in", "stan", "suite", "tid",
+        "batch", "clock", "closed", "doubts", "items", "last", "mcc", "merchant_name", "mid", "notices", "offline",
+        "parameters", "pending", "pinpad", "reader", "refused", "settling", "signature_with_pin", "signed_in", "stan",
+        "suite", "tid", "torn",
     )  # fmt: skip
 
     def __init__(self, tid: str, mid: str, mcc: str, merchant_name: str, pinpad: PinPad) -> None:
@@ -160,6 +220,12 @@ class Memory:
         self.last: Item | None = None
         self.signature_with_pin = False
         self.parameters: dict[str, str] = {}
+        self.reader: Reader | None = None
+        self.notices: list[Notice] = []
+        self.offline: list[Item] = []
+        self.refused: list[Item] = []
+        self.doubts: list[Item] = []
+        self.torn: list[Item] = []
 
     def next_stan(self) -> str:
         """The next trace number, six digits; 999999 is followed by 000001."""
@@ -174,9 +240,14 @@ class Memory:
             self.batch = batch
 
     def close_batch(self) -> None:
-        """The batch is settled: the next one comes with the next sign-in."""
-        self.closed.extend(self.items)
-        self.items = []
+        """The batch is settled: the next one comes with the next sign-in, and what no host knows goes into it."""
+        held = {id(item) for item in self.offline}
+        for item in self.items:
+            if id(item) not in held:
+                self.closed.append(item)
+                if item.chip is not None:
+                    item.chip.data = b""  # uploaded with its batch
+        self.items = list(self.offline)
         self.settling = None
         self.batch = ""
         self.signed_in = False
@@ -198,6 +269,20 @@ class Memory:
         if len(self.items) < BATCH_ITEMS_MAX - 1:
             return False
         return sum(item.counts for item in self.items) >= BATCH_ITEMS_MAX - 1
+
+    @property
+    def reads(self) -> str:
+        """DE60.4: what this terminal can read."""
+        return READS_STRIPE if self.reader is None else self.reader.capability
+
+    @property
+    def owes(self) -> bool:
+        """Whether something must reach the host before anything new: a script result, a reversal, an advice."""
+        return self.pending is not None or bool(self.notices)
+
+    def spent(self, pan: str) -> int:
+        """What the same card paid offline in the open batch, minor units: the log the floor limit is measured with."""
+        return sum(item.amount_minor for item in self.offline if item.pan == pan and item.state == "offline")
 
     def undoable(self, *kinds: str) -> list[Item]:
         """Approved items of these kinds in the open batch that nothing has taken back yet."""
@@ -232,12 +317,18 @@ def terminals_rows(memories: Iterable[Memory]) -> Iterable[tuple[Any, ...]]:
 
 def export(memories: Iterable[Memory], path: str | Path) -> int:
     """Write the terminals' own book to a fresh SQLite file; the number of rows. Raises apsw.Error."""
+    return write_tables(path, ((TERMINALS, terminals_rows(memories)),))
+
+
+def write_tables(path: str | Path, tables: Iterable[tuple[Table, Iterable[tuple[Any, ...]]]]) -> int:
+    """Write tables anew into a SQLite file, all or none of them; the number of rows. Raises apsw.Error."""
     connection = apsw.Connection(str(path))
     try:
         with connection:
-            connection.execute(f"DROP TABLE IF EXISTS {TERMINALS.name}")
-            connection.execute(TERMINALS.create())
-            connection.executemany(TERMINALS.insert(), terminals_rows(memories))
+            for table, rows in tables:
+                connection.execute(f"DROP TABLE IF EXISTS {table.name}")
+                connection.execute(table.create())
+                connection.executemany(table.insert(), rows)
         return connection.total_changes()
     finally:
         connection.close()

@@ -11,7 +11,7 @@ from typing import Any
 from switch.wire.errors import DecodeError
 from switch.wire.private import read_54
 from switch.wire.private_62 import Instalment, Points, write_instalment, write_points, write_transfer_pan
-from switch.wire.transactions import BY_NAME
+from switch.wire.transactions import BY_NAME, Transaction
 from terminals.device.dialogue import (
     KEYED,
     SILENCE,
@@ -28,10 +28,12 @@ from terminals.device.dialogue import (
     sealed,
 )
 from terminals.device.manage import echo, parameters, sign_in, sign_off, status
-from terminals.device.memory import Item, Memory, Original, Pending
+from terminals.device.memory import Chip, Item, Memory, Original, Pending
 from terminals.device.reversal import clear, put_right
 from terminals.device.settle import settle
+from terminals.device.upload import UPLOADS_EACH, deliver
 from terminals.flow import Ask, Cancelled, Flow, FlowError
+from terminals.kernel import fallback
 
 __all__ = [
     "KEYED",
@@ -42,12 +44,14 @@ __all__ = [
     "additional_preauth",
     "adjust",
     "assisted_withdrawal",
+    "available",
     "balance",
     "cash_load",
     "clear",
     "completion",
     "completion_notice",
     "completion_void",
+    "doubtful",
     "echo",
     "instalment_sale",
     "offline_sale",
@@ -64,6 +68,7 @@ __all__ = [
     "sign_in",
     "sign_off",
     "status",
+    "stripe",
     "tip",
     "transact",
     "transfer",
@@ -71,12 +76,18 @@ __all__ = [
 
 
 def ready(memory: Memory, line: Line) -> Flow[Outcome | None]:
-    """All that comes before a new transaction; None when it may go, else the dialogue that stands in its way."""
+    """All that comes before a new transaction; None when it may go, else the dialogue that stands in its way.
+
+    Script results first, then a reversal, then one certificate of an offline sale, whose silence hinders nothing.
+    """
     obstacle = yield from clear(memory, line)
     if obstacle is None and (memory.settling is not None or memory.batch_full):
         settled = yield from settle(memory, line)
         if memory.settling is not None or memory.batch_full:
             return settled
+        obstacle = yield from clear(memory, line)
+    if obstacle is None and memory.offline:
+        yield from deliver(memory, line, UPLOADS_EACH)
         obstacle = yield from clear(memory, line)
     return obstacle
 
@@ -93,13 +104,16 @@ def transact(
     pin: bool = True,
     detail: bytes = b"",
     voice: str = "",
+    chip: Chip | None = None,
 ) -> Flow[Outcome]:
     """One transaction of any kind of the matrix.
 
     `card` may be None where `original` is an item of the terminal's own book: the number then comes from there.
     `entry` is SWIPED or KEYED, where the kind leaves the choice; with `pin` the holder is asked for it, where the kind
     has one. `detail` is DE62 (an instalment's periods, the goods of points, the card that receives: see `private_62`),
-    `voice` the authorization code given by telephone. Raises ValueError for a
+    `voice` the authorization code given by telephone, `chip` what was read of a card whose number came from its chip.
+    The stripe of a chip card is not taken where the chip can be read ("unsent", "insert_card"), but as a fallback that
+    is marked, where the profile takes those (else "no_fallback"). Raises ValueError for a
     card or original that the kind lacks; EncodeError or PinFormatError, before anything is written, for an amount or a
     PIN that no message can carry.
     """
@@ -108,20 +122,20 @@ def transact(
         raise ValueError(f"{kind}: DE62 or the code of a voice approval is wanting, or not wanted")
     named, source = _original(kind, original)
     pan, expiry = _number(kind, card, source)
+    entry, condition, why = stripe(memory, line, row, card, entry)
+    if why:
+        return Outcome(kind, "unsent", reason=why)
     obstacle = yield from ready(memory, line)
     if obstacle is not None:
         return Outcome(kind, "unsent", obstacle.response_code, reason=obstacle.kind, fields=obstacle.fields)
-    digits = ""
-    if card is not None and pin and row.pin:
-        try:
-            digits = yield Ask("pin", card)
-        except Cancelled:
-            return Outcome(kind, "unsent", reason="cancelled")
-    track = card.track2 if card is not None and entry == SWIPED and not row.entry else ""
+    digits, fresh, why = yield from _pins(row, card if pin and row.pin else None)
+    if why:
+        return Outcome(kind, "unsent", reason=why)
+    track = card.track2 if card is not None and entry != KEYED and not row.entry else ""
     entry_mode = intern((entry if track else row.entry or KEYED) + ("1" if digits else "2"))
     item = Item(kind, memory.batch, memory.next_stan(), amount_minor, entry_mode, pan, expiry, named, source)
-    item.auth_code = voice
-    fields = request_fields(memory, line, item, track, digits, detail)
+    item.auth_code, item.condition, item.chip = voice, condition, chip
+    fields = request_fields(memory, line, item, track, digits, detail, fresh)
     body = sealed(memory, line, row.mti, fields)
     memory.items.append(item)
     if row.amount:
@@ -129,14 +143,53 @@ def transact(
         item.reversal = "pending" if row.reversible else "none"
     try:
         reply = yield from ask(memory, line, row.mti, body, item.stan, mac=True, amount=fields.get(4, ""))
-        balance_minor = _balance(reply) if row.tells_balance else None
+        balance_minor = available(reply) if row.tells_balance else None
     except (*SILENCE, BadReply) as error:
-        return _doubtful(memory, line, item, error)
+        return doubtful(memory, line, item, error)
     record(memory, item, reply)
     return Outcome(
         kind, item.state, item.response_code, item.stan, item.batch, item.rrn, item.auth_code, item.amount_minor,
         item=item, balance_minor=balance_minor, fields=reply,
     )  # fmt: skip
+
+
+def stripe(memory: Memory, line: Line, row: Transaction, card: Card | None, entry: str) -> tuple[str, str, str]:
+    """Whether the stripe of a card may be read for a transaction: DE22's first digits, DE60.5, and why not."""
+    reader = memory.reader
+    if reader is None or card is None or entry != SWIPED or not row.carries_icc:
+        return entry, "0", ""
+    marks = line.profile.chips.fallback
+    verdict = fallback.swiped(card.track2, True, reader.failures, bool(marks))
+    if verdict == "accept":
+        return entry, "0", ""
+    if verdict == "fallback":
+        reader.failures = 0
+        return marks[0] if "80" in marks[:1] else SWIPED, "2", ""
+    return entry, "0", "insert_card" if verdict == "insert" else "no_fallback"
+
+
+def _pins(row: Transaction, card: Card | None) -> Flow[tuple[str, str, str]]:
+    """The PIN, and the new one where the kind wants it (twice the same, and another than the old); or why not.
+
+    Without `card` nobody is asked.
+    """
+    if card is None:
+        return "", "", "no PIN" if row.new_pin else ""
+    try:
+        digits = yield Ask("pin", card)
+        if not row.new_pin:
+            return digits, "", ""
+        if not digits:
+            return "", "", "no PIN"
+        fresh = yield Ask("new_pin", card)
+        again = yield Ask("new_pin_again", card)
+    except Cancelled:
+        return "", "", "cancelled"
+    if fresh != again:
+        return "", "", "new PINs differ"
+    if fresh == digits:
+        return "", "", "new PIN is the old one"
+    return digits, fresh, ""
 
 
 def _original(kind: str, original: Item | Original | None) -> tuple[Original | None, Item | None]:
@@ -155,7 +208,7 @@ def _number(kind: str, card: Card | None, source: Item | None) -> tuple[str, str
     return source.pan, source.expiry
 
 
-def _doubtful(memory: Memory, line: Line, item: Item, error: FlowError) -> Outcome:
+def doubtful(memory: Memory, line: Line, item: Item, error: FlowError) -> Outcome:
     """No answer, or none to be believed: the debt stays, with the reason the reversal will give."""
     reasons = line.profile.reversal
     if memory.pending is not None and isinstance(error, BadReply):
@@ -172,7 +225,7 @@ def _doubtful(memory: Memory, line: Line, item: Item, error: FlowError) -> Outco
     )
 
 
-def _balance(reply: dict[int, Any]) -> int | None:
+def available(reply: dict[int, Any]) -> int | None:
     """The available balance of DE54 in minor units, None where the host gives none."""
     text = reply.get(54)
     if not text:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from switch.wire.codes import CURRENCIES
 from switch.wire.redact import mask_pan
 from terminals.device.dialogue import CURRENCY, Outcome
-from terminals.device.memory import Item, Memory, Totals
+from terminals.device.memory import Chip, Item, Memory, Totals
 
 Lang = Literal["zh", "en"]
 
@@ -44,13 +44,24 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "result": ("对账结果", "RESULT"),
     "balanced": ("对账平", "BALANCED"),
     "unbalanced": ("对账不平", "NOT BALANCED"),
+    "aid": ("应用标识", "AID"),
+    "label": ("应用名称", "APPLICATION"),
+    "atc": ("应用交易计数器", "ATC"),
+    "tvr": ("终端验证结果", "TVR"),
+    "tsi": ("交易状态信息", "TSI"),
+    "e_cash": ("电子现金余额", "E-CASH BALANCE"),
+    "small": ("小额免密免签，无需签名", "NO PIN, NO SIGNATURE REQUIRED"),
+    "offline": ("脱机交易，无需签名", "OFFLINE TRANSACTION, NO SIGNATURE REQUIRED"),
 }
-_ENTRIES: Final[dict[str, tuple[str, str]]] = {"01": ("手输", "KEYED"), "02": ("刷卡", "SWIPED")}
+_ENTRIES: Final[dict[str, tuple[str, str]]] = {
+    "01": ("手输", "KEYED"), "02": ("刷卡", "SWIPED"), "05": ("插卡", "CHIP"), "07": ("闪付", "CONTACTLESS"),
+    "80": ("降级刷卡", "FALLBACK"),
+}  # fmt: skip
 
 
 def receipt(memory: Memory, item: Item, lang: Lang = "zh", *, reprint: bool = False) -> str:
     """The slip of an approved item, lines ended by newlines. ValueError for one that was not approved."""
-    if item.state != "approved":
+    if item.state not in ("approved", "offline"):
         raise ValueError("only an approved transaction has a receipt")
     lines = [_centred(_word("title", lang))]
     if reprint:
@@ -58,6 +69,8 @@ def receipt(memory: Memory, item: Item, lang: Lang = "zh", *, reprint: bool = Fa
     lines += _terminal(memory, lang)
     lines += _card(item, lang)
     lines += _references(memory, item, lang)
+    if item.chip is not None and item.chip.ac:
+        lines += _chip(item.chip, lang)
     if item.row.amount:
         amount = f"{'-' if item.row.sign < 0 else ''}{_money(item.amount_minor)}"
         lines.append(_pair("amount", f"{_currency()} {amount}", lang))
@@ -135,9 +148,28 @@ def _references(memory: Memory, item: Item, lang: Lang) -> list[str]:
     return lines
 
 
+def _chip(chip: Chip, lang: Lang) -> list[str]:
+    """What the card certified, and how it was verified."""
+    lines = [_pair("aid", chip.aid, lang)]
+    if chip.label:
+        lines.append(_pair("label", chip.label, lang))
+    lines += [
+        _line(chip.certificate, chip.ac),
+        _pair("atc", f"{chip.atc:04X}", lang),
+        _pair("tvr", f"{chip.tvr:010X}", lang),
+        _pair("tsi", f"{chip.tsi:04X}", lang),
+    ]
+    if chip.e_cash and chip.balance_minor is not None:
+        lines.append(_pair("e_cash", f"{_currency()} {_money(chip.balance_minor)}", lang))
+    return lines
+
+
 def _signature(memory: Memory, item: Item, lang: Lang) -> list[str]:
     if not item.row.amount:
         return [_centred(_word("nothing_to_sign", lang))]
+    chip = item.chip
+    if chip is not None and not chip.signature and (chip.no_pin or item.row.chip == "offline"):
+        return [_centred(_word("small" if chip.no_pin else "offline", lang))]
     if item.with_pin and not memory.signature_with_pin:
         return [_centred(_word("no_sign", lang))]
     return [_word("sign", lang), "", "_" * WIDTH, _word("accept", lang)]
@@ -169,5 +201,8 @@ def _centred(text: str) -> str:
 
 def _pair(name: str, value: str, lang: Lang) -> str:
     """A word on the left edge of the paper and its value on the right."""
-    word = _word(name, lang)
+    return _line(_word(name, lang), value)
+
+
+def _line(word: str, value: str) -> str:
     return f"{word}{' ' * max(1, WIDTH - _columns(word) - _columns(value))}{value}"

@@ -6,8 +6,9 @@ A terminal owes at most one of them. Sources: pos-protocol.md section 8; practic
 from typing import Final
 
 from terminals.device.dialogue import (
+    DUPLICATE,
     KEYED,
-    SIGN_IN_AGAIN,
+    NOT_DECIDED,
     SILENCE,
     BadReply,
     Line,
@@ -21,14 +22,12 @@ from terminals.device.dialogue import (
 )
 from terminals.device.manage import sign_in
 from terminals.device.memory import Item, Memory, Pending
+from terminals.device.notice import tell_scripts
 from terminals.flow import Flow
 
 ORIGINAL_NOT_FOUND: Final = "25"
-DUPLICATE: Final = "94"
 NO_PIN: Final = "2"
 """DE22, third digit."""
-NOT_DECIDED: Final = SIGN_IN_AGAIN | {"68", "91", "96", "98"}
-"""Answers to a repeated advice that say nothing of the first one: the host could not look."""
 
 
 def clear(memory: Memory, line: Line) -> Flow[Outcome | None]:
@@ -37,26 +36,31 @@ def clear(memory: Memory, line: Line) -> Flow[Outcome | None]:
         outcome = yield from sign_in(memory, line)
         if not outcome.approved:
             return outcome
-    if memory.pending is None:
+    if not memory.owes:
         return None
     outcome = yield from put_right(memory, line)
-    return None if memory.pending is None else outcome
+    return outcome if memory.owes else None
 
 
 def put_right(memory: Memory, line: Line) -> Flow[Outcome]:
-    """Send what is owed until it is answered, as often as the profile says; `memory.pending` is None when it was.
+    """Send what is owed until it is answered, as often as the profile says; nothing is owed when it was.
+
+    Script results go before the reversal: the issuer decides about a load by them.
 
     Signs in again where the host asks for it. The outcome is that of the last dialogue.
     """
     outcome = Outcome("reversal", "unsent")
     for _ in range(line.profile.reversal.attempts_max):
-        pending = memory.pending
-        if pending is None:
+        if not memory.owes:
             break
         if not memory.signed_in:
             outcome = yield from sign_in(memory, line)
             if not outcome.approved:
                 break
+        outcome = yield from tell_scripts(memory, line, outcome)
+        pending = memory.pending
+        if memory.notices or pending is None or not memory.signed_in:
+            continue
         _as_fact(memory, pending)
         outcome = yield from _repeat(memory, line, pending) if pending.repeats else _reverse(memory, line, pending)
     return outcome

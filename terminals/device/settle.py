@@ -18,6 +18,7 @@ from switch.wire.private_pos import (
     write_totals,
 )
 from switch.wire.private_pos import Totals as De48Totals
+from terminals.device import chipbatch
 from terminals.device.dialogue import (
     CURRENCY,
     SILENCE,
@@ -33,6 +34,7 @@ from terminals.device.dialogue import (
 from terminals.device.manage import sign_in, sign_off
 from terminals.device.memory import Item, Memory, Settling
 from terminals.device.reversal import clear
+from terminals.device.upload import deliver
 from terminals.flow import Flow
 
 TOTALS, DETAIL, END_UNBALANCED, END_BALANCED = "201", "201", "202", "207"
@@ -61,10 +63,25 @@ def settle(memory: Memory, line: Line) -> Flow[Outcome]:
     if memory.settling is None:
         if frozen:
             return _closed_by_host(memory)
+        held = yield from _deliver(memory, line)
+        if held is not None:
+            return held
         outcome = yield from _totals(memory, line)
         if memory.settling is None:
             return outcome
     return (yield from _upload(memory, line, memory.settling))
+
+
+def _deliver(memory: Memory, line: Line) -> Flow[Outcome | None]:
+    """What chips decided by themselves must be with the host before the totals; None when it is."""
+    if not memory.offline:
+        return None
+    held = yield from deliver(memory, line)
+    if held is None:
+        held = yield from clear(memory, line)
+    if held is None:
+        return None
+    return Outcome("settlement", "unsent", held.response_code, reason=held.kind, fields=held.fields)
 
 
 def _closed_by_host(memory: Memory) -> Outcome:
@@ -97,15 +114,27 @@ def _totals(memory: Memory, line: Line) -> Flow[Outcome]:
 
 
 def uploads(memory: Memory, line: Line, balanced: bool) -> list[Upload]:
-    """All messages after the totals, in their order: stripe details by eights, refunds, the end with its count."""
-    items = [] if balanced else [item for item in memory.items if item.counts]
+    """All messages after the totals, in their order: stripe details by eights, refunds and offline sales, what chips
+    certified online, what they declined, the end with its count. A balanced batch has only the chips' own."""
+    items = [item for item in memory.items if item.counts]
+    chips = chipbatch.online_details(items) + chipbatch.notices(memory.items)
+    told = {id(item) for item in chips}
+    items = [] if balanced else [item for item in items if id(item) not in told]
     notices = [item for item in items if item.row.advice]
     details = [item for item in items if not item.row.advice]
     messages = [Upload(_details(memory, details[at : at + DETAILS_MAX])) for at in range(0, len(details), DETAILS_MAX)]
-    messages += [Upload(request_fields(memory, line, item), item.stan) for item in notices]
+    messages += [Upload(_advice_again(memory, line, item), item.stan) for item in notices]
+    messages += [Upload(chipbatch.fields(memory, item, balanced), item.stan) for item in chips]
+    items = items + chips
     end = END_BALANCED if balanced else END_UNBALANCED
     messages.append(Upload(administration(memory, end) | {48: write_48(EndCount(len(items)))}))
     return messages
+
+
+def _advice_again(memory: Memory, line: Line, item: Item) -> dict[int, Any]:
+    """An advice as it was; of a chip's the third digit of DE22 is 0."""
+    fields = request_fields(memory, line, item)
+    return fields if item.chip is None else fields | {22: item.entry_mode[:2] + "0"}
 
 
 def _details(memory: Memory, items: list[Item]) -> dict[int, Any]:

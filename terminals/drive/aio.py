@@ -11,10 +11,22 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar, cast
 
 from switch.wire.errors import FrameError
-from switch.wire.framing import Deframer
+from switch.wire.framing import Deframer, PosHeader
 from terminals.device.dialogue import Line
+from terminals.drive.pump import Reader, beside_host, pump_awaiting, with_card
 from terminals.drive.replies import Waited, fits, waited_for
-from terminals.flow import Ask, Call, Flow, FlowError, HostUnreachable, PowerOff, TimedOut
+from terminals.flow import (
+    Apdu,
+    Ask,
+    Call,
+    Flow,
+    FlowEffect,
+    FlowError,
+    HostUnreachable,
+    PowerOff,
+    TimedOut,
+    Wait,
+)
 
 T = TypeVar("T")
 
@@ -26,9 +38,12 @@ Observer: TypeAlias = Callable[[bytes, float, bytes | None], None]
 
 
 class Connection(asyncio.Protocol):
-    """One connection to the host, with at most one request under way."""
+    """One connection to the host, with at most one request under way.
 
-    __slots__ = ("_deframer", "_line", "_loop", "_reply", "_transport", "_waited", "stale")
+    `requirement` is what the header of the last answer asks the terminal to do (its sixth digit), "0" for nothing.
+    """
+
+    __slots__ = ("_deframer", "_line", "_loop", "_reply", "_transport", "_waited", "requirement", "stale")
 
     def __init__(self, line: Line, loop: asyncio.AbstractEventLoop) -> None:
         self._line = line
@@ -37,6 +52,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reply: asyncio.Future[bytes] | None = None
         self._waited: Waited = ("", None)
+        self.requirement = "0"
         self.stale = 0
 
     @property
@@ -57,6 +73,8 @@ class Connection(asyncio.Protocol):
             if reply is None or reply.done() or not fits(self._line, frame.body, self._waited):
                 self.stale += 1
             else:
+                if frame.header:
+                    self.requirement = PosHeader.parse(frame.header).processing
                 reply.set_result(frame.body)
         if self._deframer.error is not None:
             self.close()
@@ -127,36 +145,26 @@ class Session:
     def stale(self) -> int:
         return self._stale + (self._connection.stale if self._connection is not None else 0)
 
-    async def run(self, flow: Flow[T], holder: Holder) -> T:
+    @property
+    def requirement(self) -> str:
+        """What the host asks the terminal to do (`download.DOWNLOADS`), "0" for nothing. Of a kept connection only."""
+        return self._connection.requirement if self._connection is not None else "0"
+
+    async def run(self, flow: Flow[T], holder: Holder, reader: Reader | None = None) -> T:
         """Run a dialogue to its end and give its result. PowerOff, and what else the flow does not deal with, come out.
 
         Cancelling the task leaves the terminal as a loss of power would.
         """
-        answer: Any = None
-        error: FlowError | None = None
+        if reader is not None:
+            flow = with_card(flow, reader)
         self._off = False
+
+        def perform(effect: FlowEffect) -> Awaitable[Any]:
+            return self._call(effect) if isinstance(effect, Call) else self._beside(effect, holder)
+
         try:
-            while True:
-                effect = flow.throw(error) if error is not None else flow.send(answer)
-                answer, error = None, None
-                try:
-                    if isinstance(effect, Call):
-                        answer = await self._call(effect)
-                    elif isinstance(effect, Ask):
-                        answer = holder(effect)
-                        if isinstance(answer, Awaitable):
-                            answer = await answer
-                    else:
-                        await asyncio.sleep(effect.seconds)
-                    if self._off:
-                        error = PowerOff()
-                except FlowError as raised:
-                    error = raised
-        except StopIteration as end:
-            result: T = end.value
-            return result
+            return await pump_awaiting(flow, perform)
         finally:
-            flow.close()
             if not self.kept:
                 self.close()
 
@@ -174,6 +182,12 @@ class Session:
             self._connection.close()
             self._connection = None
 
+    async def _beside(self, effect: Ask | Wait | Apdu, holder: Holder) -> Any:
+        answer = await beside_host(effect, holder)
+        if self._off:
+            raise PowerOff
+        return answer
+
     async def _call(self, call: Call) -> bytes:
         loop = asyncio.get_running_loop()
         started = time.perf_counter()  # the loop's own clock counts whole milliseconds on uvloop
@@ -183,6 +197,8 @@ class Session:
             if connection is None or not connection.open:
                 connection = await self._connect(loop, call.timeout_s)
             reply = await connection.call(call.body, call.timeout_s - (time.perf_counter() - started))
+            if self._off:
+                raise PowerOff
             return reply
         finally:
             if self._observe is not None:

@@ -9,8 +9,9 @@ from typing import Any, TypeAlias, TypeVar
 from switch.wire.errors import FrameError
 from switch.wire.framing import Deframer
 from terminals.device.dialogue import Line
+from terminals.drive.pump import Reader, no_card, pump, with_card
 from terminals.drive.replies import Waited, fits, waited_for
-from terminals.flow import Ask, Call, Flow, FlowError, HostUnreachable, TimedOut
+from terminals.flow import Ask, Call, Flow, FlowEffect, HostUnreachable, TimedOut, Wait
 
 T = TypeVar("T")
 
@@ -48,28 +49,19 @@ class Session:
         self._socket: socket.socket | None = None
         self._deframer = Deframer(line.framing)
 
-    def run(self, flow: Flow[T], holder: Holder) -> T:
+    def run(self, flow: Flow[T], holder: Holder, reader: Reader = no_card) -> T:
         """Run a dialogue to its end and give its result; what the flow does not deal with comes out."""
-        answer: Any = None
-        error: FlowError | None = None
+
+        def perform(effect: FlowEffect) -> Any:
+            if isinstance(effect, Call):
+                return self._call(effect)
+            if isinstance(effect, Ask):
+                return holder(effect)
+            return time.sleep(effect.seconds) if isinstance(effect, Wait) else None
+
         try:
-            while True:
-                effect = flow.throw(error) if error is not None else flow.send(answer)
-                answer, error = None, None
-                try:
-                    if isinstance(effect, Call):
-                        answer = self._call(effect)
-                    elif isinstance(effect, Ask):
-                        answer = holder(effect)
-                    else:
-                        time.sleep(effect.seconds)
-                except FlowError as raised:
-                    error = raised
-        except StopIteration as end:
-            result: T = end.value
-            return result
+            return pump(with_card(flow, reader), perform)
         finally:
-            flow.close()
             if not self.kept:
                 self.close()
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
-from terminals.flow import Ask, Call, Flow, FlowError, PowerOff, TimedOut
+from terminals.drive.pump import Reader, no_card, pump, with_card
+from terminals.flow import Ask, Call, Flow, FlowEffect, PowerOff, TimedOut
 
 T = TypeVar("T")
 
@@ -14,28 +15,18 @@ Holder: TypeAlias = Callable[[Ask], Any]
 """The person at the terminal: an Ask to its answer; may raise Cancelled."""
 
 
-def run(flow: Flow[T], host: Host, holder: Holder) -> T:
+def run(flow: Flow[T], host: Host, holder: Holder, reader: Reader = no_card) -> T:
     """Run a dialogue to its end and give its result. PowerOff, and what else the flow does not deal with, come out."""
-    answer: Any = None
-    error: FlowError | None = None
-    try:
-        while True:
-            effect = flow.throw(error) if error is not None else flow.send(answer)
-            answer, error = None, None
-            try:
-                if isinstance(effect, Call):
-                    answer = host(effect.body)
-                    if answer is None:
-                        error = TimedOut()
-                elif isinstance(effect, Ask):
-                    answer = holder(effect)
-            except FlowError as raised:
-                error = raised
-    except StopIteration as end:
-        result: T = end.value
-        return result
-    finally:
-        flow.close()
+
+    def perform(effect: FlowEffect) -> Any:
+        if isinstance(effect, Call):
+            answer = host(effect.body)
+            if answer is None:
+                raise TimedOut
+            return answer
+        return holder(effect) if isinstance(effect, Ask) else None
+
+    return pump(with_card(flow, reader), perform)
 
 
 def cut_at(number: int, host: Host, after: bool = False) -> Host:

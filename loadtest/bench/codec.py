@@ -1,7 +1,7 @@
-"""Benchmarks of the hot rooms, each beside the library or figure it is measured against, in one run.
+"""The codec beside pyiso8583, in one run.
 
-`codec`: a 17-field magstripe sale of the POS dialect and a 24-field 0200 of the network, decoded, encoded and looked at
-for routing, by Shoudan and by pyiso8583 in turn. Both get the same bytes and the same spec, their results are compared
+A 17-field magstripe sale of the POS dialect and a 24-field 0200 of the network, decoded, encoded and looked at for
+routing, by Shoudan and by pyiso8583 in turn. Both get the same bytes and the same spec, their results are compared
 before any time is taken, and every value is read inside the timed loop. Times are CPU time, medians over rounds that
 alternate between the two.
 """

@@ -1,0 +1,35 @@
+"""Lays the ground of a load test, as a process of its own: keys, terminals and configurations, no operator rules.
+
+    python -m loadtest.stage DIR TERMINALS SEED SETTLEMENT_DATE
+
+Prints one JSON object: ports, and where the terminals' files stand. The demo day has the same ground, with trouble.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from scenarios.ground import CARDS_PER_ISSUER, Ground, free_ports, lay
+
+
+def clean(ground: Ground) -> dict[str, int]:
+    """Take the operator rules out, and give each process a metrics page: its port by name."""
+    ports = dict(zip(("switch", "centre", "core"), free_ports(3), strict=True))
+    for name, port in ports.items():
+        path = ground.config(name)
+        text = path.read_text(encoding="utf-8").split("[[rules]]", 1)[0]
+        path.write_text(text.replace('\ncontrol = "', f'\nmetrics = "127.0.0.1:{port}"\ncontrol = "', 1))
+    return ports
+
+
+def main() -> int:
+    """Lay the ground named on the command line."""
+    directory, terminals, seed, date = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+    ground = lay(directory, seed, terminals, date)
+    told = {"port": ground.switch_port, "metrics": clean(ground), "cards_per_issuer": CARDS_PER_ISSUER}
+    sys.stdout.write(json.dumps(told) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What does the peer speak? Framing and dialect from the first bytes, in words."""

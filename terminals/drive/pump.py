@@ -1,0 +1,87 @@
+"""The loop that interprets a flow, called or awaited; and the card reader, the same under every driver."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias, TypeVar
+
+from terminals.flow import Apdu, Ask, CardRemoved, Flow, FlowEffect, FlowError, Wait
+
+T = TypeVar("T")
+
+Reader: TypeAlias = Callable[[bytes], bytes]
+"""The card in the reader: a command to its response; raises CardRemoved when the card is torn out."""
+
+
+def pump(flow: Flow[T], perform: Callable[[FlowEffect], Any]) -> T:
+    """Run a flow to its end, every effect through `perform`, and give its result.
+
+    A FlowError of `perform` is thrown into the flow; what the flow does not deal with comes out.
+    """
+    answer: Any = None
+    error: FlowError | None = None
+    try:
+        while True:
+            effect = flow.throw(error) if error is not None else flow.send(answer)
+            answer, error = None, None
+            try:
+                answer = perform(effect)
+            except FlowError as raised:
+                error = raised
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        flow.close()
+
+
+async def pump_awaiting(flow: Flow[T], perform: Callable[[FlowEffect], Awaitable[Any]]) -> T:
+    """As `pump`, where every effect is awaited."""
+    answer: Any = None
+    error: FlowError | None = None
+    try:
+        while True:
+            effect = flow.throw(error) if error is not None else flow.send(answer)
+            answer, error = None, None
+            try:
+                answer = await perform(effect)
+            except FlowError as raised:
+                error = raised
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        flow.close()
+
+
+async def beside_host(effect: Ask | Wait | Apdu, holder: Callable[[Ask], Any]) -> Any:
+    """Perform what is not for the host: ask the person, at once or awaited; let time pass; find no card."""
+    if isinstance(effect, Ask):
+        answer = holder(effect)
+        return await answer if isinstance(answer, Awaitable) else answer
+    if isinstance(effect, Wait):
+        return await asyncio.sleep(effect.seconds)
+    raise CardRemoved
+
+
+def with_card(flow: Flow[T], reader: Reader) -> Flow[T]:
+    """The same flow with its commands to the card answered by `reader`: what is left is the driver's."""
+    answer: Any = None
+    error: FlowError | None = None
+    try:
+        while True:
+            effect = flow.throw(error) if error is not None else flow.send(answer)
+            answer, error = None, None
+            try:
+                answer = reader(effect.command) if isinstance(effect, Apdu) else (yield effect)
+            except FlowError as raised:
+                error = raised
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        flow.close()
+
+
+def no_card(command: bytes) -> bytes:
+    """The empty reader."""
+    raise CardRemoved

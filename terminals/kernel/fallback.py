@@ -1,0 +1,44 @@
+"""When a stripe may be read although the card has a chip (terminal.md 7): composite cards, and chips that fail."""
+
+from typing import Final, Literal
+
+from terminals.kernel.session import Presented
+
+ATTEMPTS: Final = 3
+"""How often a chip must have failed to be read before its stripe is taken."""
+
+_CHIP: Final = ("2", "6")
+
+
+def has_chip(track2: str) -> bool:
+    """Whether a stripe's service code (2xx, 6xx) says that the card has a chip. False where it has no such code."""
+    rest = track2.upper().replace("=", "D").partition("D")[2]
+    return rest[4:5] in _CHIP
+
+
+def swiped(
+    track2: str, reads_chips: bool, failures: int = 0, allowed: bool = True, attempts: int = ATTEMPTS
+) -> Literal["accept", "insert", "fallback", "refuse"]:
+    """What to do with a stripe: take it, ask for the chip, take it as a marked fallback, or refuse it.
+
+    `failures` counts how often this card's chip was tried in vain (`counts`); `allowed` whether the acquirer's profile
+    takes fallbacks. Refused is a stripe whose chip has failed where fallbacks are not taken.
+    """
+    if not reads_chips or not has_chip(track2):
+        return "accept"
+    if failures < attempts:
+        return "insert"
+    return "fallback" if allowed else "refuse"
+
+
+def counts(presented: Presented) -> bool:
+    """Whether a chip's failure counts towards a fallback: it could not be read before an application was chosen.
+
+    A blocked card or application, no application in common, a card removed or any decision of the chip do not.
+    """
+    return presented.outcome == "fallback"
+
+
+def condition_code(last_chip_failed: bool) -> str:
+    """DE60.5, IC condition code: 1 the last chip was read or is not known, 2 it failed."""
+    return "2" if last_chip_failed else "1"

@@ -1,0 +1,80 @@
+"""DE55 by transaction: which elements go into which message, in the order two POS code bases emit (terminal.md 6)."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from switch.wire import tlv
+from switch.wire.errors import TlvError
+
+SIZE_MAX: Final = 255
+
+_SALE: Final = (
+    "9F26 9F27 9F10 9F37 9F36 95 9A 9C 9F02 5F2A 82 9F1A 9F03 9F33 9F34 9F35 9F1E 84 9F09 9F41 9F63 DF32 DF33 DF34"
+)
+
+_Plan = tuple[tuple[str, bytes], ...]
+
+
+def _plan(tags: str) -> _Plan:
+    return tuple((tag, bytes.fromhex(tag)) for tag in tags.split())
+
+
+ONLINE: Final = _plan(_SALE)
+"""Sale, pre-authorization, balance, load: what the issuer checks the ARQC with. Also the batch upload (0320)."""
+OFFLINE: Final = _plan(_SALE + " 9F74 8A")
+"""An offline approval or decline: uploaded with its TC, or its AAC."""
+REVERSAL: Final = _plan("95 9F1E 9F10 9F36 DF31")
+NOTICE: Final = _plan("9F33 95 9F37 9F1E 9F10 9F26 9F36 82 DF31 9F1A 9A")
+"""The script result notice (0620)."""
+
+
+def build(plan: _Plan, values: Mapping[str, bytes]) -> bytes:
+    """The DE55 of a message out of a transaction's values; what is absent or empty is left out.
+
+    Elements that would not fit into 255 bytes are left out too: the mandatory ones stand first.
+    """
+    parts: list[bytes] = []
+    size = 0
+    for tag, head in plan:
+        value = values.get(tag)
+        if value:
+            size += len(head) + 1 + len(value)
+            if size > SIZE_MAX:
+                size -= len(head) + 1 + len(value)
+                continue
+            parts.append(head)
+            parts.append(_LENGTHS[len(value)])
+            parts.append(value)
+    return b"".join(parts)
+
+
+_LENGTHS: Final = tuple(bytes((n,)) if n < 0x80 else bytes((0x81, n)) for n in range(256))
+
+
+class FromIssuer:
+    """What an answer's DE55 brings: `auth` (91), `arc` (8A), scripts `before` (71) and `after` (72) the second AC.
+
+    `fault`: the data do not read; then nothing of them is used.
+    """
+
+    __slots__ = ("after", "arc", "auth", "before", "fault")
+
+    def __init__(self, data: bytes) -> None:
+        self.auth = self.arc = b""
+        self.before: list[bytes] = []
+        self.after: list[bytes] = []
+        self.fault = False
+        try:
+            items = tlv.read(data)
+        except TlvError:
+            self.fault = True
+            return
+        for tag, value in items:
+            if tag == "91" and value:
+                self.auth = value
+            elif tag == "8A" and len(value) == 2:
+                self.arc = value
+            elif tag == "71" and value:
+                self.before.append(value)
+            elif tag == "72" and value:
+                self.after.append(value)

@@ -1,0 +1,173 @@
+"""Application selection: the candidate list by directory or by the terminal's own list, and the holder's choice.
+
+EMV Book 1 section 12; terminal.md 2. On contacts the directory is the PSE, in the field the PPSE.
+"""
+
+from typing import Final, NamedTuple
+
+from switch.wire import apdu, tlv
+from switch.wire.errors import ApduError, TlvError
+from terminals.flow import Ask, Flow
+from terminals.kernel.parameters import Aid
+from terminals.kernel.session import Ended, Kernel, Session, exchange
+
+DIRECTORY_SFI_MAX: Final = 10
+RECORDS_MAX: Final = 32
+
+
+class Candidate(NamedTuple):
+    """An application card and terminal have in common. `rank` 1 is the card's first choice, 16 where it has none."""
+
+    name: bytes
+    label: str
+    rank: int
+    confirm: bool
+    aid: Aid
+
+
+def candidates(kernel: Kernel) -> Flow[list[Candidate]]:
+    """What the card offers on its contacts, by rank. Raises Ended for a blocked or unreadable card."""
+    found = yield from _by_pse(kernel)
+    if not found:
+        found = yield from _by_list(kernel)
+    found.sort(key=lambda candidate: candidate.rank)
+    return found
+
+
+def tap_candidates(kernel: Kernel) -> Flow[list[Candidate]]:
+    """What the card offers in the field (PPSE), by rank. Raises Ended for a blocked card."""
+    data, sw = yield from exchange(apdu.select(apdu.PPSE))
+    if sw == apdu.NOT_SUPPORTED:
+        raise Ended("ended", "card_blocked")
+    if sw != apdu.OK:
+        return []
+    proprietary = dict(_opened(data, "6F", "A5"))
+    found: list[Candidate] = []
+    for tag, entry in tlv.read(proprietary.get("BF0C", b"")):
+        if tag == "61":
+            _add(kernel, found, dict(tlv.read(entry)))
+    found.sort(key=lambda candidate: candidate.rank)
+    return found
+
+
+def choose(session: Session, found: list[Candidate]) -> Flow[Candidate]:
+    """One of the candidates: the only one, or what the holder says. Raises Ended, Cancelled."""
+    if len(found) == 1 and not found[0].confirm:
+        return found[0]
+    answer = yield Ask("application", tuple(candidate.label for candidate in found))
+    if not isinstance(answer, int) or isinstance(answer, bool) or not 0 <= answer < len(found):
+        raise Ended("ended", "not_chosen")
+    return found[answer]
+
+
+def open_application(session: Session, candidate: Candidate) -> Flow[dict[str, bytes] | None]:
+    """SELECT a candidate: the elements of its FCI's proprietary template, or None when the card refuses it.
+
+    The session knows the application afterwards. Raises TlvError for a broken FCI.
+    """
+    data, sw = yield from exchange(apdu.select(candidate.name))
+    if sw == apdu.NOT_SUPPORTED:
+        raise Ended("ended", "card_blocked")
+    if sw != apdu.OK:
+        return None
+    outer = dict(_opened(data, "6F"))
+    if not outer.get("84", b"").startswith(candidate.name):
+        return None
+    proprietary = dict(tlv.read(outer.get("A5", b"")))
+    values = session.values
+    session.aid = candidate.aid
+    session.name = values["84"] = values["9F06"] = outer["84"]
+    values["9F09"] = candidate.aid.versions[0]
+    session.label = _text(proprietary.get("50", b""))
+    return proprietary
+
+
+def _opened(data: bytes, *path: str) -> tlv.Items:
+    """The elements inside nested templates, each the first and only element of its level's kind."""
+    items = tlv.read(data)
+    for number, tag in enumerate(path):
+        value = tlv.find(items, tag)
+        if value is None or (number == 0 and len(items) != 1):
+            raise TlvError(tag, 0, "template is missing")
+        items = tlv.read(value)
+    return items
+
+
+def _text(value: bytes) -> str:
+    text = value.decode("gbk", "replace").strip()
+    return text if text.isprintable() else ""
+
+
+def _add(kernel: Kernel, found: list[Candidate], entry: dict[str, bytes]) -> None:
+    name = entry.get("4F", b"")
+    if not 5 <= len(name) <= 16:
+        return
+    aid = kernel.parameters.matching(name)
+    if aid is None or any(candidate.name == name for candidate in found):
+        return
+    priority = entry["87"][0] if entry.get("87") else 0
+    label = _text(entry.get("9F12", b"")) or _text(entry.get("50", b"")) or name.hex().upper()
+    found.append(Candidate(name, label, priority & 15 or 16, bool(priority & 0x80), aid))
+
+
+def _by_pse(kernel: Kernel) -> Flow[list[Candidate]]:
+    """Empty when there is no directory, or one that does not read: then the list of AIDs decides."""
+    try:
+        data, sw = yield from exchange(apdu.select(apdu.PSE))
+    except ApduError:
+        raise Ended("fallback", "unreadable") from None
+    if sw == apdu.NOT_SUPPORTED:
+        raise Ended("ended", "card_blocked")
+    if sw != apdu.OK:
+        return []
+    found: list[Candidate] = []
+    try:
+        sfi = tlv.find(_opened(data, "6F", "A5"), "88") or b""
+        if len(sfi) != 1 or not 1 <= sfi[0] <= DIRECTORY_SFI_MAX:
+            return []
+        for record in range(1, RECORDS_MAX):
+            data, sw = yield from exchange(apdu.read_record(sfi[0], record))
+            if sw == apdu.NO_RECORD:
+                break
+            if sw != apdu.OK:
+                return []
+            for tag, entry in _opened(data, "70"):
+                if tag == "61":
+                    _add(kernel, found, dict(tlv.read(entry)))
+    except TlvError:
+        return []
+    return found
+
+
+def _by_list(kernel: Kernel) -> Flow[list[Candidate]]:
+    """SELECT every AID of the terminal, and the next occurrences where it takes longer ones."""
+    found: list[Candidate] = []
+    blocked, answered = False, False
+    for aid in kernel.parameters.aids:
+        following = False
+        for _ in range(RECORDS_MAX):
+            try:
+                data, sw = yield from exchange(apdu.select(aid.aid, following))
+                if sw == apdu.NOT_SUPPORTED and not following:
+                    raise Ended("ended", "card_blocked")
+                answered = answered or sw in (apdu.OK, apdu.NOT_FOUND, apdu.DEACTIVATED)
+                blocked = blocked or sw == apdu.DEACTIVATED
+                if sw not in (apdu.OK, apdu.DEACTIVATED):
+                    break
+                outer = dict(_opened(data, "6F"))
+                name = outer.get("84", b"")
+                fits = name == aid.aid or (aid.partial and name.startswith(aid.aid))
+                if sw == apdu.OK and fits:
+                    _add(kernel, found, {"4F": name, **dict(tlv.read(outer.get("A5", b"")))})
+            except TlvError:
+                break
+            except ApduError:
+                raise Ended("fallback", "unreadable") from None
+            if not aid.partial or name == aid.aid:
+                break
+            following = True
+    if not found:
+        if blocked:
+            raise Ended("ended", "application_blocked")
+        raise Ended("ended", "no_application") if answered else Ended("fallback", "unreadable")
+    return found
