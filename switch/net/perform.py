@@ -62,11 +62,20 @@ class Performer:
         return self._generation
 
     def protocol(
-        self, framing: Framing, frame_s: float, name: str = "", idle_s: float = 0.0, keep_alive_s: float = 0.0
+        self,
+        framing: Framing,
+        frame_s: float,
+        name: str = "",
+        idle_s: float = 0.0,
+        keep_alive_s: float = 0.0,
+        *,
+        place: int = 0,
+        way: str = "both",
     ) -> LinkProtocol:
         """A new connection's protocol, with a Link of its own."""
         self._generation += 1
-        return LinkProtocol(self, framing, Link(self._generation, name), frame_s, idle_s, keep_alive_s)
+        link = Link(self._generation, name, place=place, way=way)
+        return LinkProtocol(self, framing, link, frame_s, idle_s, keep_alive_s)
 
     def now(self) -> Now:
         return Now(self.loop.time(), time.time())
