@@ -51,16 +51,22 @@ class Link:
     """One connection, and one only: a reconnect is a new Link, so an answer can never reach a later connection.
 
     `name` is the counterpart's name for configured lines ("cups", "core") and "" for terminals. `peer` is the machine's
-    to write: the terminal it knows at the other end, SHARED where there are several, "" for a stranger.
+    to write: the terminal it knows at the other end, SHARED where there are several, "" for a stranger. Where a
+    counterpart has several lines, `place` tells them apart (0 is the primary); `way` is "both", or "out" or "in" of a
+    one-way socket.
     """
 
-    __slots__ = ("closed", "generation", "name", "peer", "profile")
+    __slots__ = ("closed", "generation", "name", "peer", "place", "profile", "way")
 
-    def __init__(self, generation: int, name: str = "", profile: Any = None, peer: str = "") -> None:
+    def __init__(
+        self, generation: int, name: str = "", profile: Any = None, peer: str = "", place: int = 0, way: str = "both"
+    ) -> None:
         self.generation = generation
         self.name = name
         self.profile = profile
         self.peer = peer
+        self.place = place
+        self.way = way
         self.closed = False
 
     def __repr__(self) -> str:

@@ -33,7 +33,7 @@ FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
             "switch.net", "switch.machine", "switch.timings", "switch.clearing.schema", "switch.wire.framing",
             "switch.wire.errors",
         },
-        {"apsw", "prometheus_client"},
+        {"apsw", "msgspec", "prometheus_client"},
         CHANCE,
     ),
     "switch.app": ({"switch"}, {"msgspec", "typer", "rich", "uvloop", "apsw"}, {"random"}),

@@ -27,6 +27,7 @@ from terminals.drive.aio import Session
 from terminals.figures import Figures
 from terminals.fleet import memory_of
 from terminals.flow import Flow
+from terminals.hands import Hand
 from terminals.own import own_terminals, read_transport_keys
 from terminals.trade import WHOLE_MIX, Site, Trade
 
@@ -52,9 +53,9 @@ class KeptTrade(Trade):
     keeper: Keeper
     log: "AnswerLog"
 
-    async def dialogue(self, site: Site, flow: Flow[Outcome]) -> Outcome | None:
+    async def dialogue(self, site: Site, flow: Flow[Outcome], hand: Hand | None = None) -> Outcome | None:
         begun = time.monotonic()
-        outcome = await super().dialogue(site, kept(flow, lambda: self.keeper.save(site.memory)))
+        outcome = await super().dialogue(site, kept(flow, lambda: self.keeper.save(site.memory)), hand)
         if outcome is not None:
             self.log.add(begun, outcome)
         return outcome

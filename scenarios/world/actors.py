@@ -19,13 +19,16 @@ from terminals.device.memory import Memory
 from terminals.drive.aio import Session
 from terminals.drive.replies import Waited, fits, waited_for
 from terminals.figures import Figures
-from terminals.flow import Ask, Call, Cancelled, Flow, FlowError, HostUnreachable, TimedOut
-from terminals.trade import WHOLE_MIX, Habits, Site, Trade
+from terminals.flow import Apdu, Ask, Call, Cancelled, CardRemoved, Flow, FlowError, HostUnreachable, TimedOut
+from terminals.hands import Hand
+from terminals.holders import Holders, Visit
+from terminals.trade import WHOLE_MIX, Errand, Habits, Site, Trade
 
 STRAY: Final = "9990000000000000"
 """How the number of a card begins that no bank here has issued."""
 
 THINK_S: Final = 2.0
+APDU_S: Final = 0.02
 
 
 class Street(Clock, Protocol):
@@ -58,13 +61,13 @@ class Purse(People):
 class Shops(Trade):
     """Customers of POS terminals, one dialogue at a time for whoever drives them."""
 
-    def customer(self, site: Site) -> Flow[Outcome]:
+    def customer(self, site: Site) -> Errand:
         """What the next customer at this terminal wants."""
         return self._customer(site)
 
-    def answer(self, asked: Ask) -> Any:
-        """The person at the PIN pad."""
-        return self._holder(asked)
+    def answer(self, asked: Ask, visit: Visit, hand: Hand | None) -> Any:
+        """The person at the terminal. Raises Cancelled."""
+        return self._holder(asked, visit, hand)
 
 
 class Halls(Machines):
@@ -72,23 +75,24 @@ class Halls(Machines):
 
     leaves = 0.0
 
-    def customer(self, site: Site) -> Flow[Outcome]:
+    def customer(self, site: Site) -> Errand:
         """What the next customer at this machine wants; a custodian comes first where one is needed."""
         return self._customer(site)
 
-    def answer(self, asked: Ask) -> Any:
-        """The person at the machine."""
+    def answer(self, asked: Ask, visit: Visit, hand: Hand | None) -> Any:
+        """The person at the machine. Raises Cancelled."""
         if asked.what in ("cash", "card") and self.leaves and self._draw.random() < self.leaves:
             return size(asked.about) // 2 if asked.what == "cash" else False
-        return self._holder(asked)
+        return self._holder(asked, visit, hand)
 
 
 def trades(world: Street, line: Line, purse: Purse, draw: random.Random) -> tuple[Shops, Halls]:
     """The two trades of a world, their figures on its clock."""
     figures = Figures(lambda: world.now)
     habits = Habits(amounts=(100, 60_000), wrong_pin=0.01)
-    shops = Shops(line, purse, figures, draw, WHOLE_MIX, habits)
-    halls = Halls(line, purse, figures, draw, habits, lambda memory, outcome: None)
+    holders = Holders()
+    shops = Shops(line, purse, figures, draw, WHOLE_MIX, habits, holders=holders)
+    halls = Halls(line, purse, figures, draw, habits, lambda memory, outcome: None, holders)
     return shops, halls
 
 
@@ -116,6 +120,8 @@ class Device:
         trade.install(memory, cast(Session, self))
         self.site = trade.sites[-1]
         self._flow: Flow[Outcome] | None = None
+        self._visit: Visit = trade.holders.visit()
+        self._hand: Hand | None = None
         self._turn = 0
         self._end: End | None = None
         self._deframer = Deframer(line.framing)
@@ -132,11 +138,16 @@ class Device:
         """Its side of its connection, None without one."""
         return self._end
 
-    def begin(self, flow: Flow[Outcome], done: Callable[[], None] | None = None) -> bool:
-        """Start a dialogue unless one is under way or the power is off."""
+    def visit(self) -> bool:
+        """Somebody comes and wants something; not while a dialogue is under way or the power is off."""
+        return not self.busy and self.on and self.begin(*self.trade.customer(self.site))
+
+    def begin(self, flow: Flow[Outcome], hand: Hand | None = None, done: Callable[[], None] | None = None) -> bool:
+        """Start a dialogue, with a chip card in the `hand`, unless one is under way or the power is off."""
         if self._flow is not None or not self.on:
             return False
-        self._flow, self._done, self.site.busy = flow, done, True
+        self._flow, self._hand, self._done, self.site.busy = flow, hand, done, True
+        self._visit = self.trade.holders.visit()
         self._step(self._turn, None, None)
         return True
 
@@ -169,6 +180,10 @@ class Device:
     def _ended(self, outcome: Outcome | None) -> None:
         self._turn += 1
         self._flow, self.site.busy, self._waiting = None, False, False
+        self._visit.end(outcome)
+        hand, self._hand = self._hand, None
+        if hand is not None and self.trade.hands is not None:
+            self.trade.hands.put(hand)
         self.last = outcome
         if outcome is not None:
             self.trade.figures.count(outcome)
@@ -197,20 +212,39 @@ class Device:
             self._call(effect)
         elif isinstance(effect, Ask):
             self._asked(effect)
+        elif isinstance(effect, Apdu):
+            self._card(effect.command)
         else:
             world.at(world.now + effect.seconds, "wait", self._step, self._turn, None, None)
 
     def _asked(self, asked: Ask) -> None:
-        world, error, answer = self.world, None, None
+        world, answer = self.world, None
+        error: FlowError | None = None
         if asked.what == "pin" and self.cancels:
             self.cancels, error = False, Cancelled()
             world.reached("a holder cancelled")
         else:
-            answer = self.trade.answer(asked)
+            try:
+                answer = self.trade.answer(asked, self._visit, self._hand)
+            except Cancelled as cancelled:
+                error = cancelled
             if asked.what == "cash":
-                self._take(asked.about, answer)
+                self._take(asked.about, answer or 0)
         delay = THINK_S * world.draws["workload"].random()
         world.at(world.now + delay, "holder", self._step, self._turn, answer, error)
+
+    def _card(self, command: bytes) -> None:
+        """A command to the card in the reader, which answers at once or is not there."""
+        world, turn = self.world, self._turn
+        if self._hand is None:
+            world.at(world.now, "card", self._step, turn, None, CardRemoved())
+            return
+        try:
+            answer = self._hand(command)
+        except CardRemoved as gone:
+            world.at(world.now, "card", self._step, turn, None, gone)
+        else:
+            world.at(world.now + APDU_S, "card", self._step, turn, answer, None)
 
     def _take(self, notes: dict[int, int], count: int) -> None:
         """The customer takes the largest first."""

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from scenarios.world.host import Blueprint
-from switch.clearing.schema import ISSUER_TABLES, SWITCH_TABLES
+from switch.clearing.schema import CHIPS, ISSUER_TABLES, LEDGER, PINS, SWITCH_TABLES
 from switch.crypto.hsm import Hsm, KeyRecord
 from switch.engine.books import Terminal
 from switch.engine.counterpart import Counterpart
@@ -16,6 +16,7 @@ from switch.issuer.centre import Centre
 from switch.issuer.host import PAN_HASH_KEY, PIN_REFERENCE_KEY, Bank
 from switch.issuer.portfolio import STANDARD_ISSUERS, Portfolio
 from switch.issuer.rules import RuleBook, read_rules
+from switch.machine import Now, Out
 from switch.wire.profile import NetworkProfile, PosProfile, framing_of, load_profile
 from terminals.device.dialogue import Line
 from terminals.fleet import Terminal as Minted
@@ -54,6 +55,11 @@ def pos_profile() -> PosProfile:
 def terminal_line() -> Line:
     """The terminals' link, made ready once a process."""
     return Line(pos_profile())
+
+
+def _recover_centre(machine: Centre, rows: list[tuple[str, tuple[Any, ...]]], now: Now, out: Out) -> None:
+    """The ledger's rows, those of PINs and those of chips, each in order."""
+    machine.recover(*([row for name, row in rows if name == table.name] for table in (LEDGER, PINS, CHIPS)))
 
 
 class Ground:
@@ -127,7 +133,7 @@ class Ground:
         """How a counterpart's process is started."""
         return Blueprint(
             lambda: self.centre(name),
-            lambda machine, rows, now, out: machine.recover(row for _, row in rows),
+            _recover_centre,
             {name: framing_of(network(name))},
             ISSUER_TABLES,
         )

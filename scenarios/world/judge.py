@@ -391,7 +391,8 @@ class Judge:
             dict(zip(_LEDGER, row, strict=True))
             for name in sorted(self.rows)
             if name != "switch"
-            for _, row in self.rows[name]
+            for table, row in self.rows[name]
+            if table == LEDGER.name
         ]
 
 

@@ -301,7 +301,7 @@ MUTANTS: Final = (
     Mutant("M7", "deadlines by the wall clock", Host, "now", _m7),
     Mutant("M8", "a late answer passed on", AuthorizeDesk, "_give_up", _m8_keep),
     Mutant("M9", "the settlement date from the switch's own clock", Office, "journal", _m9),
-    Mutant("M10", "a reversal of something unknown not remembered", ReverseDesk, "_remember_unknown", _forgotten),
+    Mutant("M10", "a reversal of something unknown not remembered", ReverseDesk, "remember_unknown", _forgotten),
     Mutant("M11", "a failed commit swallowed", Store, "commit", _m11),
     Mutant("M12", "a repeated reversal under a new key", Saf, "_send", _m12),
     Mutant("M13", "a partial approval taken for the whole amount", authorize, "_echoes", _m13),

@@ -239,8 +239,8 @@ class Nemesis:
 
     def visit(self, device: "Device") -> None:
         """One customer more, now."""
-        if self.world.trading and not device.busy and device.on:
-            device.begin(device.trade.customer(device.site))
+        if self.world.trading:
+            device.visit()
 
     def on_stranger(self, fault: Fault) -> bool:
         return self.visitors.stranger(self._device(fault), self._draw)

@@ -159,7 +159,7 @@ class World:
         if draw.random() < SETTLE_SHARE:
             device.begin(pos.settle(device.memory, device.line))
         else:
-            device.begin(device.trade.customer(device.site))
+            device.visit()
 
     @property
     def authorizations(self) -> int:
@@ -201,7 +201,7 @@ class World:
             self.at(self.now + 1.0, "rest", self._put_right, device)
         elif device.owes:
             flow = pos.settle(device.memory, device.line)
-            device.begin(flow, lambda: self.at(self.now + 2.0, "rest", self._put_right, device))
+            device.begin(flow, done=lambda: self.at(self.now + 2.0, "rest", self._put_right, device))
 
     def result(self) -> Result:
         """As things stand."""

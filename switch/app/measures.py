@@ -103,6 +103,7 @@ def switch_families(engine: Engine, performer: Performer, lag: LoopLag) -> list[
         *process_families(performer, lag, "switch"),
         *_traffic(engine),
         *_doubt(engine, performer.now),
+        *_stored(engine),
         *_lines(engine),
         *_offences(engine),
         Family(
@@ -225,6 +226,26 @@ def _doubt(engine: Engine, now: Callable[[], Now]) -> list[Family]:
     ]  # fmt: skip
 
 
+def _stored(engine: Engine) -> list[Family]:
+    numbers = engine.office.statistics
+    return [
+        Family(
+            "shoudan_stand_in_total", "counter", "Sales the switch itself approved for the bank's own core.", (),
+            _one(lambda: numbers.stood_in),
+        ),
+        Family(
+            "shoudan_saf_repeated_often_total", "counter",
+            "Stored messages that were sent so often without being taken that somebody should look.", (),
+            _one(lambda: numbers.repeated_often),
+        ),
+        Family(
+            "shoudan_saf_expired_total", "counter",
+            "Stored messages given up after their time; they are to be settled by hand.", (),
+            _one(lambda: numbers.expired),
+        ),
+    ]  # fmt: skip
+
+
 def _lines(engine: Engine) -> list[Family]:
     lines = list(engine.office.counterparts.values())
 
@@ -236,6 +257,13 @@ def _lines(engine: Engine) -> list[Family]:
                of(lambda line: len(line.inflight))),
         Family("shoudan_link_ready", "gauge", "1 while a line is signed on and has its keys.", ("peer",),
                of(lambda line: line.ready)),
+        Family("shoudan_lines_ready", "gauge", "Lines of a counterpart that requests may be given to.", ("peer",),
+               of(lambda line: sum(one.healthy for one in line.lines))),
+        Family("shoudan_line_failovers_total", "counter", "Changes from one line of a counterpart to another.",
+               ("peer",), of(lambda line: line.failovers)),
+        Family("shoudan_line_breaks_total", "counter",
+               "Lines given nothing more because too many requests in a row had no answer.", ("peer",),
+               of(lambda line: line.breaks)),
         Family("shoudan_link_cutting_over", "gauge", "1 while the other side changes its day.", ("peer",),
                of(lambda line: line.cutting_over)),
         Family("shoudan_key_resets_total", "counter", "Working keys taken from the other side.", (),
@@ -275,6 +303,10 @@ def _offences(engine: Engine) -> list[Family]:
             "shoudan_requests_turned_away_total", "counter",
             "Terminals' requests refused before they were transactions: unknown, unsigned, incomplete, repeated.", (),
             _one(lambda: numbers.refused),
+        ),
+        Family(
+            "shoudan_requests_overload_total", "counter",
+            "New requests refused because too much was waiting already.", (), _one(lambda: numbers.overloaded),
         ),
         Family(
             "shoudan_duplicates_total", "counter", "Requests under a key already used.", (),

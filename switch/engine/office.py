@@ -10,6 +10,7 @@ from typing import Any
 from switch.crypto.hsm import Hsm
 from switch.engine.books import Books, Exchange, Terminal
 from switch.engine.counterpart import BEIJING_S, Counterpart
+from switch.engine.limits import USUAL_LIMITS, Limits
 from switch.engine.route import Routes
 from switch.engine.statistics import Statistics
 from switch.machine import REPLACED, SHARED, Close, Link, Now, Out, Post, Send
@@ -44,7 +45,9 @@ class Office:
         pos: PosProfile,
         acquirer: str,
         chips: ChipTable,
+        limits: Limits = USUAL_LIMITS,
     ) -> None:
+        self.limits = limits
         self.chips = chips
         self.books = books
         self.hsm = hsm
@@ -117,7 +120,7 @@ class Office:
             "journal",
             (
                 state, exchange.kind, exchange.mid, exchange.tid, exchange.batch, exchange.stan,
-                exchange.counterpart, exchange.row.network_mti, exchange.net_time, exchange.net_stan,
+                exchange.counterpart, exchange.net_mti, exchange.net_time, exchange.net_stan,
                 exchange.acquirer, exchange.forwarder, exchange.receiver, exchange.rrn, exchange.amount,
                 exchange.currency, exchange.entry_mode, exchange.mcc, int(exchange.on_us), exchange.response_code,
                 exchange.auth_code, exchange.settlement_date, reason, original.rrn if original else "",
@@ -218,6 +221,14 @@ class Office:
 
     def mac_algorithm(self, terminal: Terminal) -> str:
         return self._macs[terminal.suite]
+
+    @property
+    def full(self) -> bool:
+        """Whether as many requests wait for an answer as may."""
+        waiting = 0
+        for counterpart in self.counterparts.values():
+            waiting += len(counterpart.inflight)
+        return waiting >= self.limits.admitted_max
 
     def counterpart(self, name: str) -> Counterpart | None:
         return self.counterparts.get(name)

@@ -74,16 +74,19 @@ async def listen(
     idle_s: float = 0.0,
     tls: ssl.SSLContext | None = None,
     strangers: Strangers | None = None,
+    place: int = 0,
+    way: str = "both",
 ) -> asyncio.Server:
     """Serve links of one framing. Past the descriptor limit connections are refused and counted; `strangers` is what
-    those get whom the machine does not know yet (None: they are treated like others)."""
+    those get whom the machine does not know yet (None: they are treated like others). `place` and `way` are those of a
+    counterpart's one-way socket (`switch.machine.Link`)."""
     most = performer.connections_max = connections_max()
 
     def make() -> asyncio.Protocol:
         if performer.connections >= most:
             performer.connections_refused += 1
             return _Refuse()
-        return performer.protocol(framing, frame_s, name, idle_s=idle_s, strangers=strangers)
+        return performer.protocol(framing, frame_s, name, idle_s=idle_s, strangers=strangers, place=place, way=way)
 
     try:
         server = await asyncio.get_running_loop().create_server(
@@ -126,12 +129,16 @@ async def dial(
     name: str,
     patience: Patience,
     tls: Secured | None = None,
+    *,
+    place: int = 0,
+    way: str = "both",
 ) -> None:
     """Keep one line to a counterpart: connect, wait until it breaks, connect again."""
     again_s = patience.again_s
 
     def make() -> LinkProtocol:
-        return performer.protocol(framing, patience.frame_s, name, keep_alive_s=patience.keep_alive_s)
+        keep_alive_s = patience.keep_alive_s
+        return performer.protocol(framing, patience.frame_s, name, keep_alive_s=keep_alive_s, place=place, way=way)
 
     loop = asyncio.get_running_loop()
     secured: dict[str, Any] = {}

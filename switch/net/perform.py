@@ -78,10 +78,14 @@ class Performer:
         idle_s: float = 0.0,
         keep_alive_s: float = 0.0,
         strangers: Strangers | None = None,
+        *,
+        place: int = 0,
+        way: str = "both",
     ) -> LinkProtocol:
         """A new connection's protocol, with a Link of its own."""
         self._generation += 1
-        return LinkProtocol(self, framing, Link(self._generation, name), frame_s, idle_s, keep_alive_s, strangers)
+        link = Link(self._generation, name, place=place, way=way)
+        return LinkProtocol(self, framing, link, frame_s, idle_s, keep_alive_s, strangers)
 
     def now(self) -> Now:
         """Both clocks, read once for all messages of a turn of the loop, whose own time stands still meanwhile."""
