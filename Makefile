@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean bench
+.PHONY: demo test lint clean bench mutants
 
 demo: .venv/ready
 	$(BIN)/shoudan demo
@@ -18,6 +18,9 @@ lint: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/shoudan bench codec
+
+mutants: .venv/ready
+	$(BIN)/shoudan scenario mutants --page docs/reliability.md
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("shoudan needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'

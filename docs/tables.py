@@ -18,6 +18,8 @@ from typing import Any
 import typer
 from typer.main import get_command
 
+from scenarios.world.faults import ELSEWHERE, KINDS
+from scenarios.world.invariants import INVARIANTS
 from switch.app.cli import app
 from switch.issuer import request
 from switch.wire.codes import RESPONSE_CODES
@@ -25,7 +27,7 @@ from switch.wire.dialects import BASE, NETWORK_ROWS, POS_ROWS, Rows
 from switch.wire.transactions import ADMIN_MANDATORY, REVERSAL_MANDATORY, ROWS, Transaction
 
 DOCS = Path(__file__).parent
-PAGES = ("commands.md", "protocol.md", "protocol-pos.md", "protocol-network.md")
+PAGES = ("commands.md", "protocol.md", "protocol-pos.md", "protocol-network.md", "reliability.md")
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -204,7 +206,39 @@ def reference() -> str:
     return "\n\n".join(pages)
 
 
+PLACES = ("world", "processes", "storage", "fuzz", "tests")
+
+
+def marks(where: Iterable[str]) -> list[str]:
+    """One column a place: covered there or not."""
+    covered = set(where)
+    return ["yes" if place in covered else "-" for place in PLACES]
+
+
+def faults() -> str:
+    """The faults of the matrix by number, then those without one, and where each is covered."""
+    rows: list[tuple[int, str, str, set[str]]] = []
+    for kind in KINDS:
+        rows += [(number, kind.en, f"`{kind.name}`", {"world", *kind.also}) for number in kind.numbers or (99,)]
+    rows += [(number, en, "-", set(where)) for number, (en, where) in ELSEWHERE.items()]
+    rows.sort(key=lambda row: row[:3])
+    return table(
+        ("no.", "fault", "kind", *PLACES),
+        (
+            (str(n) if n < 99 else "-", en, name, *marks(where))
+            for n, en, name, where in sorted(rows, key=lambda r: r[:3])
+        ),
+    )
+
+
+def invariants() -> str:
+    """The invariants, and where each is covered."""
+    return table(("id", "what must hold", *PLACES), ((one.name, one.en, *marks(one.where)) for one in INVARIANTS))
+
+
 TABLES = {
+    "faults": faults,
+    "invariants": invariants,
     "commands": reference,
     "pos fields": lambda: fields(BASE | POS_ROWS),
     "network fields": lambda: fields(BASE | NETWORK_ROWS),

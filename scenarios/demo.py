@@ -223,7 +223,7 @@ def play(
     many machines there are beside the terminals."""
     today, tomorrow = next_day(time.time())
     with fresh_directory(directory):
-        ground = lay(directory, seed, terminals, today, atms, min(VALIDATORS_MAX, -(-terminals // 100)))
+        ground = lay(directory, seed, terminals, today, atms, validators=min(VALIDATORS_MAX, -(-terminals // 100)))
     processes = Processes(ground)
     started = time.monotonic()
     try:

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import secrets
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -46,7 +46,7 @@ NO_PIN_BINS: Final = ("621214", "620100", "628800")
 NO_PIN_EXCLUDED: Final = ("6212149000",)
 """Whose cards pay small contactless sales without PIN and signature (双免), and whose do not all the same."""
 
-_RULES: Final = (
+RULES: Final = (
     'action = "delay"\nevery = 521\ndelay_s = 4.5\nname = "late answer"',
     'action = "silence"\nevery = 607\nname = "lost request"',
     'action = "silence_after_posting"\nevery = 701\nname = "lost answer"',
@@ -116,8 +116,19 @@ def free_ports(count: int) -> list[int]:
             one.close()
 
 
-def lay(directory: Path, seed: int, terminals: int, settlement_date: str, atms: int = 0, validators: int = 0) -> Ground:
-    """Write everything a day needs into `directory`: for so many terminals of shops, machines and bus validators."""
+def lay(
+    directory: Path,
+    seed: int,
+    terminals: int,
+    settlement_date: str,
+    atms: int = 0,
+    rules: Sequence[str] = RULES,
+    validators: int = 0,
+) -> Ground:
+    """Write everything a day needs into `directory`: for so many terminals of shops, machines and bus validators.
+
+    `rules` are the misbehaviour of network and core, each the body of a `[[rules]]` table.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     switch_port, centre_port, core_port = free_ports(3)
     ground = Ground(directory, seed, terminals, switch_port, centre_port, core_port, atms, validators)
@@ -131,7 +142,7 @@ def lay(directory: Path, seed: int, terminals: int, settlement_date: str, atms: 
     for name, line in (("centre", "cups"), ("core", "core")):
         _centre_keys(ground, name, line)
         own = name == "core"
-        _write_centre(ground, name, line, own, settlement_date)
+        _write_centre(ground, name, line, own, settlement_date, rules)
     _write_switch(ground)
     return ground
 
@@ -267,8 +278,10 @@ default = "cups"
     )
 
 
-def _write_centre(ground: Ground, name: str, line: str, own: bool, settlement_date: str) -> None:
-    rules = "\n".join(f"[[rules]]\n{rule}\n" for rule in _RULES)
+def _write_centre(
+    ground: Ground, name: str, line: str, own: bool, settlement_date: str, misbehaviour: Sequence[str]
+) -> None:
+    rules = "\n".join(f"[[rules]]\n{rule}\n" for rule in misbehaviour)
     ground.config(name).write_text(
         f"""# {"The bank's own core" if own else "The network centre and the issuers behind it"}.
 name = "{line}"

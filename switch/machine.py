@@ -50,20 +50,34 @@ Out: TypeAlias = list[Effect]
 class Link:
     """One connection, and one only: a reconnect is a new Link, so an answer can never reach a later connection.
 
-    `name` is the counterpart's name for configured lines ("cups", "core") and "" for terminals.
+    `name` is the counterpart's name for configured lines ("cups", "core") and "" for terminals. `peer` is the machine's
+    to write: the terminal it knows at the other end, SHARED where there are several, "" for a stranger. Where a
+    counterpart has several lines, `place` tells them apart (0 is the primary); `way` is "both", or "out" or "in" of a
+    one-way socket.
     """
 
-    __slots__ = ("closed", "generation", "name", "peer", "profile")
+    __slots__ = ("closed", "generation", "name", "peer", "place", "profile", "way")
 
-    def __init__(self, generation: int, name: str = "", profile: Any = None, peer: str = "") -> None:
+    def __init__(
+        self, generation: int, name: str = "", profile: Any = None, peer: str = "", place: int = 0, way: str = "both"
+    ) -> None:
         self.generation = generation
         self.name = name
         self.profile = profile
         self.peer = peer
+        self.place = place
+        self.way = way
         self.closed = False
 
     def __repr__(self) -> str:
         return f"Link({self.name or 'terminal'} #{self.generation}{' closed' if self.closed else ''})"
+
+
+SHARED = "*"
+"""`Link.peer` of a connection that several terminals speak over: a concentrator's (集中器)."""
+
+REPLACED = "replaced by a newer connection of its terminal"
+"""Why a link is closed whose terminal speaks over another one by now."""
 
 
 class Now(NamedTuple):

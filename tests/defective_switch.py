@@ -50,10 +50,10 @@ def on_line(counterpart: Counterpart, change: Change, restore: Callable[[dict[in
     """`on_lines` for one; `restore` changes what comes back, with a MAC that fits again."""
     send_as_it_is, read_as_it_is = counterpart.send, counterpart.read
 
-    def send(mti: str, fields: dict[int, Any], out: Out, after: int = 0, mac: bool = True) -> None:
+    def send(mti: str, fields: dict[int, Any], out: Out, after: int = 0, mac: bool = True, line: Any = None) -> None:
         changed = change(mti, dict(fields)) if mti[:2] != "08" else (mti, fields)
         if changed is not None:
-            send_as_it_is(*changed, out, after, mac)
+            send_as_it_is(*changed, out, after, mac, line)
 
     def read(frame: Any) -> Any:
         message, reject = read_as_it_is(frame)

@@ -33,7 +33,7 @@ FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
             "switch.net", "switch.machine", "switch.timings", "switch.clearing.schema", "switch.wire.framing",
             "switch.wire.errors",
         },
-        {"apsw", "prometheus_client"},
+        {"apsw", "msgspec", "prometheus_client"},
         CHANCE,
     ),
     "switch.app": ({"switch"}, {"msgspec", "typer", "rich", "uvloop", "apsw"}, {"random"}),
@@ -70,6 +70,8 @@ FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
         {"msgspec", "typer", "rich", "jinja2"},
         set(),
     ),
+    # the layer under a switch's storage is SQLite's own interface
+    "scenarios.drill.bad_disk": ({"switch.app.serve"}, {"apsw"}, CHANCE),
     # The one composition of a switch with a feature taken out: a process of its own, imported by nothing.
     "loadtest.bench.without": ({"switch"}, set(), CHANCE | IO),
     # A process that lays the ground of a load test, imported by nothing.

@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 
+from switch.app.verify import verify_command
 from switch.clearing.cash import CashBook, join_cash
 from switch.clearing.reconcile import Break, Reconciliation, reconcile
 from switch.clearing.schema import CASH, ERRORS, JOURNAL, LEDGER, RETAINED, SWITCH_TABLES, TERMINALS, Table
@@ -51,6 +52,8 @@ def read_numbers(path: Path) -> Iterator[int]:
     """Row numbers of all the switch's tables."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     for table in SWITCH_TABLES:
+        if not columns_in(connection, table.name):
+            continue  # a journal of an earlier release
         for (number,) in connection.execute(f"SELECT number FROM {table.name}"):
             yield number
 
@@ -189,6 +192,9 @@ def reconcile_command(
     if json_to != "-":
         show(result, Console())
     raise typer.Exit(0 if result.agreed else 1)
+
+
+clearing.command("verify")(verify_command)
 
 
 def register(app: typer.Typer) -> None:

@@ -8,7 +8,9 @@ from switch.app.config import (
     BinConfig,
     CentreConfig,
     ConfigError,
+    CounterpartConfig,
     SwitchConfig,
+    host_and_port,
     network_profile,
     pos_profile,
     tariff_for,
@@ -19,8 +21,10 @@ from switch.crypto.hsm import Hsm
 from switch.engine.books import Terminal
 from switch.engine.counterpart import Counterpart
 from switch.engine.engine import Engine
+from switch.engine.limits import Limits
 from switch.engine.office import HASH, STORE
 from switch.engine.route import Route, Routes
+from switch.engine.standin import OFF, StandIn
 from switch.issuer.centre import Centre
 from switch.issuer.host import Bank
 from switch.issuer.portfolio import STANDARD_ISSUERS, Portfolio
@@ -104,6 +108,11 @@ def read_parts(config: SwitchConfig, beside: Path, entropy: Entropy) -> Parts:
     for label in (STORE, HASH, *(f"zmk/{section.name}" for section in config.counterparts)):
         if label not in hsm:
             raise ConfigError(f"{config.keys}: key {label} is missing")
+    for section in config.counterparts:
+        for line in section.all_lines:
+            for address in (line.address, line.listen):
+                if address:
+                    host_and_port(address)
     lines = {section.name: network_profile(section.profile, beside) for section in config.counterparts}
     bins = {prefix: _route(given) for prefix, given in config.routes.bins.items()}
     for name in {config.routes.default, *(route.link for route in bins.values())} - {""}:
@@ -126,14 +135,26 @@ def _route(given: str | BinConfig) -> Route:
     return Route(given) if isinstance(given, str) else Route(given.to, given.card)
 
 
+def _stand_in(section: CounterpartConfig) -> StandIn:
+    """Raises ConfigError where it is asked for somebody else's cards."""
+    given = section.stand_in
+    if given is None:
+        return OFF
+    if not section.own:
+        raise ConfigError(f"counterparts: {section.name}: stand_in is for the bank's own core (own = true) only")
+    return StandIn(given.floor_minor, given.count_max)
+
+
 def build_engine(config: SwitchConfig, beside: Path, entropy: Entropy) -> tuple[Engine, PosProfile]:
     """The switch of a configuration, and the profile its terminals speak."""
     hsm, terminals, routes, pos, lines, chips, tariff = read_parts(config, beside, entropy)
     counterparts = {
-        section.name: Counterpart(section.name, lines[section.name], hsm, section.own)
+        section.name: Counterpart(section.name, lines[section.name], hsm, section.own, _stand_in(section))
         for section in config.counterparts
     }
-    engine = Engine(terminals, hsm, counterparts, routes, pos, config.acquirer, chips)
+    wait = config.limits
+    limits = Limits(wait.admitted_max, wait.inflight_max, wait.stored_max, wait.code)
+    engine = Engine(terminals, hsm, counterparts, routes, pos, config.acquirer, chips, limits)
     engine.tariff = tariff
     return engine, pos
 

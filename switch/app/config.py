@@ -34,14 +34,39 @@ class TlsConfig(_Section, frozen=True, kw_only=True):
     name: str = ""
 
 
+class LineConfig(_Section, frozen=True, kw_only=True):
+    """A line to a counterpart: dialled at `address`; with `listen` it is a pair of one-way sockets, and the other side
+    connects there to send."""
+
+    address: str
+    listen: str = ""
+
+
+class StandInConfig(_Section, frozen=True, kw_only=True):
+    """What the switch itself approves for the bank's own core while it cannot be asked (`switch.engine.standin`)."""
+
+    floor_minor: int
+    count_max: int = 3
+
+
 class CounterpartConfig(_Section, frozen=True, kw_only=True):
-    """A network or core the switch dials. `own` marks the bank's own core."""
+    """A network or core the switch dials, at `address` or over `lines`, the primary first. `own` marks the bank's own
+    core."""
 
     name: str
-    address: str
     profile: str
+    address: str = ""
+    lines: list[LineConfig] = []
     own: bool = False
+    stand_in: StandInConfig | None = None
     tls: TlsConfig | None = None
+
+    @property
+    def all_lines(self) -> list[LineConfig]:
+        """Those of `lines`, or the one of `address`. Raises ConfigError where there is not one or the other."""
+        if bool(self.address) == bool(self.lines):
+            raise ConfigError(f"counterparts: {self.name}: either address or lines is needed")
+        return self.lines or [LineConfig(address=self.address)]
 
 
 class BinConfig(_Section, frozen=True, kw_only=True):
@@ -56,6 +81,15 @@ class RoutesConfig(_Section, frozen=True, kw_only=True):
 
     default: str = ""
     bins: dict[str, str | BinConfig] = {}
+
+
+class LimitsConfig(_Section, frozen=True, kw_only=True):
+    """How much may wait at a time (`switch.engine.limits`)."""
+
+    admitted_max: int = 20_000
+    inflight_max: int = 10_000
+    stored_max: int = 100_000
+    code: str = "96"
 
 
 class SwitchConfig(_Section, frozen=True, kw_only=True):
@@ -77,6 +111,7 @@ class SwitchConfig(_Section, frozen=True, kw_only=True):
     drain_s: float = 10.0
     chips: Path | None = None
     ca_keys: Path | None = None
+    limits: LimitsConfig = LimitsConfig()
 
 
 class CentreConfig(_Section, frozen=True, kw_only=True):

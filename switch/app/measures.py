@@ -5,6 +5,7 @@ No label ever holds a card, terminal or merchant; their values are few and known
 
 import platform
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -16,6 +17,9 @@ from switch.machine import Now
 from switch.net.metrics import Family, LoopLag, Sample
 from switch.net.perform import Performer
 from switch.wire.codes import RESPONSE_CODES
+
+CUT: Final = ("frame", "sign_in", "idle", "pressure", "replaced", "gone")
+"""Why this side ends a connection."""
 
 TERMINALS: Final = "terminals"
 """The peer that all terminals are, beside the counterparts by name."""
@@ -61,6 +65,19 @@ def process_families(performer: Performer, lag: LoopLag, process: str) -> list[F
             _one(lambda: performer.connections_refused),
         ),
         Family(
+            "shoudan_connections_max", "gauge", "Connections that the descriptor limit allows; more are refused.", (),
+            _one(lambda: performer.connections_max),
+        ),
+        Family(
+            "shoudan_connections_cut_total", "counter",
+            "Connections ended by this side, by why: frame or sign-in too late, idle, not reading, replaced, gone.",
+            ("reason",), _each((reason, partial(performer.cut.__getitem__, reason)) for reason in CUT),
+        ),
+        Family(
+            "shoudan_reads_held_total", "counter", "Times a peer that said too much at once was not read from.", (),
+            _one(lambda: performer.held),
+        ),
+        Family(
             "shoudan_journal_rows_total", "counter", "Rows made durable since the start.", (), _one(lambda: disk.rows)
         ),
         Family(
@@ -86,6 +103,7 @@ def switch_families(engine: Engine, performer: Performer, lag: LoopLag) -> list[
         *process_families(performer, lag, "switch"),
         *_traffic(engine),
         *_doubt(engine, performer.now),
+        *_stored(engine),
         *_lines(engine),
         *_offences(engine),
         Family(
@@ -208,6 +226,26 @@ def _doubt(engine: Engine, now: Callable[[], Now]) -> list[Family]:
     ]  # fmt: skip
 
 
+def _stored(engine: Engine) -> list[Family]:
+    numbers = engine.office.statistics
+    return [
+        Family(
+            "shoudan_stand_in_total", "counter", "Sales the switch itself approved for the bank's own core.", (),
+            _one(lambda: numbers.stood_in),
+        ),
+        Family(
+            "shoudan_saf_repeated_often_total", "counter",
+            "Stored messages that were sent so often without being taken that somebody should look.", (),
+            _one(lambda: numbers.repeated_often),
+        ),
+        Family(
+            "shoudan_saf_expired_total", "counter",
+            "Stored messages given up after their time; they are to be settled by hand.", (),
+            _one(lambda: numbers.expired),
+        ),
+    ]  # fmt: skip
+
+
 def _lines(engine: Engine) -> list[Family]:
     lines = list(engine.office.counterparts.values())
 
@@ -219,6 +257,13 @@ def _lines(engine: Engine) -> list[Family]:
                of(lambda line: len(line.inflight))),
         Family("shoudan_link_ready", "gauge", "1 while a line is signed on and has its keys.", ("peer",),
                of(lambda line: line.ready)),
+        Family("shoudan_lines_ready", "gauge", "Lines of a counterpart that requests may be given to.", ("peer",),
+               of(lambda line: sum(one.healthy for one in line.lines))),
+        Family("shoudan_line_failovers_total", "counter", "Changes from one line of a counterpart to another.",
+               ("peer",), of(lambda line: line.failovers)),
+        Family("shoudan_line_breaks_total", "counter",
+               "Lines given nothing more because too many requests in a row had no answer.", ("peer",),
+               of(lambda line: line.breaks)),
         Family("shoudan_link_cutting_over", "gauge", "1 while the other side changes its day.", ("peer",),
                of(lambda line: line.cutting_over)),
         Family("shoudan_key_resets_total", "counter", "Working keys taken from the other side.", (),
@@ -258,6 +303,10 @@ def _offences(engine: Engine) -> list[Family]:
             "shoudan_requests_turned_away_total", "counter",
             "Terminals' requests refused before they were transactions: unknown, unsigned, incomplete, repeated.", (),
             _one(lambda: numbers.refused),
+        ),
+        Family(
+            "shoudan_requests_overload_total", "counter",
+            "New requests refused because too much was waiting already.", (), _one(lambda: numbers.overloaded),
         ),
         Family(
             "shoudan_duplicates_total", "counter", "Requests under a key already used.", (),

@@ -1,15 +1,17 @@
 """Processes: a machine, its disk and its links on one uvloop, until told to stop."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import re
 import secrets
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
+import apsw
 import uvloop
 from uvloop._version import __version__ as uvloop_version
 
@@ -28,10 +30,14 @@ from switch.app.control import Command, serve_control
 from switch.app.measures import centre_families, switch_families
 from switch.app.reload import began, reload_centre, reload_engine
 from switch.clearing.schema import CHIPS, ISSUER_TABLES, LEDGER, PINS, SWITCH_TABLES
+from switch.engine.engine import Engine
+from switch.engine.line import BOTH, IN, OUT
+from switch.net.chain import BrokenChain
 from switch.net.disk import Disk, StorageFailed, StoreInUse
 from switch.net.listen import Patience, Secured, dial, listen
 from switch.net.metrics import Family, LoopLag, MetricsPage
 from switch.net.perform import Performer
+from switch.net.stranger import Strangers
 from switch.wire.profile import framing_of
 
 log = logging.getLogger("shoudan")
@@ -81,11 +87,23 @@ class _Life:
 
 
 def open_disk(path: Path, tables: Any) -> Disk:
-    """The store, or ConfigError where another process holds it."""
+    """The store, or ConfigError where another process holds it, or it is shorter than its witness."""
+    with _whole(path):
+        try:
+            return Disk(path, tables)
+        except StoreInUse as error:
+            raise ConfigError(f"{error}; is another switch running on this journal?") from None
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """ConfigError, naming the row, where a book is not what was written to it: nobody goes on with such a one."""
     try:
-        return Disk(path, tables)
-    except StoreInUse as error:
-        raise ConfigError(f"{error}; is another switch running on this journal?") from None
+        yield
+    except BrokenChain as error:
+        raise ConfigError(f"{path}: {error}; nothing was started, see `shoudan clearing verify`") from None
+    except apsw.Error as error:
+        raise ConfigError(f"{path}: {error}; nothing was started") from None
 
 
 async def serve_switch(source: Path) -> int:
@@ -97,25 +115,25 @@ async def serve_switch(source: Path) -> int:
     disk = open_disk(config.journal, SWITCH_TABLES)
     loop = asyncio.get_running_loop()
     performer = Performer(engine, disk, loop, life.failed)
-    performer.call(lambda now, out: engine.recover(disk.history(), now, out))
+    with _whole(config.journal):
+        performer.call(lambda now, out: engine.recover(disk.history(), now, out))
     performer.flush()
-    lines = []
-    for section in config.counterparts:
-        counterpart = engine.office.counterparts[section.name]
-        host, port = host_and_port(section.address)
-        waits = counterpart.profile.timers
-        framing = framing_of(counterpart.profile)
-        patience = Patience(waits.frame_s, waits.reconnect_s, waits.keep_alive_s)
-        lines.append(loop.create_task(dial(performer, host, port, framing, section.name, patience, _secured(section))))
+    lines, doors = await connect_lines(performer, config, engine)
     host, port = host_and_port(config.listen)
     timers, tls = pos.timers, listening_tls(config.tls)
-    server = await listen(performer, host, port, framing_of(pos), timers.frame_s, idle_s=timers.idle_s, tls=tls)
+    strangers = Strangers(timers.sign_in_s)
+    framing = framing_of(pos)
+    server = await listen(
+        performer, host, port, framing, timers.frame_s, idle_s=timers.idle_s, tls=tls, strangers=strangers
+    )
 
     def status(_: dict[str, Any]) -> dict[str, Any]:
         return {
             **engine.status(),
             "connections": performer.connections,
             "connections_refused": performer.connections_refused,
+            "connections_max": performer.connections_max,
+            "connections_cut": dict(performer.cut),
             "commits": disk.commits,
             "rows": disk.rows,
         }
@@ -127,18 +145,44 @@ async def serve_switch(source: Path) -> int:
     page = await _metrics(config.metrics, lambda lag: switch_families(engine, performer, lag))
     log.info("switch listens on %s, journal at row %d", config.listen, disk.durable)
     await life.over.wait()
-    server.close()
-    if control:
-        control.close()
-    if page:
-        page.close()
+    for door in (server, control, page):
+        if door:
+            door.close()
     if life.code == 0:
         await _drain(lambda: sum(len(c.inflight) for c in engine.office.counterparts.values()), config.drain_s)
         performer.flush()
     for line in lines:
         line.cancel()
+    for door in doors:
+        door.close()
     performer.close_all()
     return _finish(disk, life.code)
+
+
+async def connect_lines(
+    performer: Performer, config: SwitchConfig, engine: Engine
+) -> tuple[list[asyncio.Task[None]], list[asyncio.Server]]:
+    """Dial all lines of all counterparts, and open the doors at which the other side connects to send (one-way lines).
+
+    Raises CannotListen, ConfigError.
+    """
+    lines: list[asyncio.Task[None]] = []
+    doors: list[asyncio.Server] = []
+    for section in config.counterparts:
+        profile = engine.office.counterparts[section.name].profile
+        waits, framing, name = profile.timers, framing_of(profile), section.name
+        patience = Patience(waits.frame_s, waits.reconnect_s, waits.keep_alive_s)
+        for place, line in enumerate(section.all_lines):
+            host, port = host_and_port(line.address)
+            way = OUT if line.listen else BOTH
+            dialled = dial(performer, host, port, framing, name, patience, _secured(section), place=place, way=way)
+            lines.append(asyncio.get_running_loop().create_task(dialled))
+            if line.listen:
+                host, port = host_and_port(line.listen)
+                tls = listening_tls(section.tls)
+                opened = listen(performer, host, port, framing, waits.frame_s, name=name, tls=tls, place=place, way=IN)
+                doors.append(await opened)
+    return lines, doors
 
 
 async def serve_centre(source: Path) -> int:
@@ -150,6 +194,8 @@ async def serve_centre(source: Path) -> int:
     disk = open_disk(config.ledger, ISSUER_TABLES)
     loop = asyncio.get_running_loop()
     performer = Performer(centre, disk, loop, life.failed)
+    with _whole(config.ledger):
+        disk.check()
     ledger, pins, chips = ((row for _, row in disk.history(table.name)) for table in (LEDGER, PINS, CHIPS))
     centre.recover(ledger, pins, chips)
     host, port = host_and_port(config.listen)

@@ -98,7 +98,7 @@ def deals(rows: Iterable[Row]) -> dict[str, Deal]:
                     deal.changed.setdefault(name, row["number"])
         deal.last = row
         if row["state"] == "suspicious":
-            what = "advice" if BY_NAME[row["kind"]].advice else "reversal"
+            what = "advice" if row["net_mti"] in ("0220", "0620") else "reversal"
             deal.doubt = f"{what} refused: {row['reason']}"
         deal.states.append(row["state"])
         deal.numbers.append(row["number"])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from switch.clearing.books import Deal, Key, NetKey, Posting, Row, deals, expected, postings
 from switch.clearing.confirm import take_over
 from switch.clearing.schema import STATES
-from switch.wire.transactions import BY_NAME
+from switch.wire.transactions import BY_NAME, BY_NETWORK
 
 if TYPE_CHECKING:
     from switch.clearing.cash import CashBook
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 DUPLICATE = "94"
 _ENDS = frozenset(("answered", "stored", "refused"))
 _FOLLOWS = {
-    "answered": "sent",
-    "reversal_queued": "sent",
-    "late": "sent",
-    "reversal_acked": "reversal_queued",
-    "delivered": "stored",
+    "answered": ("sent",),
+    "reversal_queued": ("sent", "stored"),  # stored: approved in stand-in
+    "late": ("sent",),
+    "reversal_acked": ("reversal_queued",),
+    "delivered": ("stored",),
 }
 
 
@@ -144,13 +144,13 @@ def _shapes(by_rrn: dict[str, Deal]) -> Iterator[Break]:
             elif states.count(state) > 1:
                 rows = [n for n, s in zip(deal.numbers, states, strict=True) if s == state]
                 yield found(f"{state} twice, rows {', '.join(map(str, rows))}")
-            elif state in _FOLLOWS and _FOLLOWS[state] not in states:
-                yield found(f"{state} without {_FOLLOWS[state]}")
+            elif state in _FOLLOWS and not any(before in states for before in _FOLLOWS[state]):
+                yield found(f"{state} without {_FOLLOWS[state][0]}")
         if not _ENDS.intersection(states) and not deal.reversed:
             yield found("sent and never ended")
         if deal.reversed and not {"reversal_acked", "suspicious"}.intersection(states):
             yield found("reversal never acknowledged")
-        if "stored" in states and not {"delivered", "suspicious"}.intersection(states):
+        if "stored" in states and not {"delivered", "suspicious", "reversal_acked"}.intersection(states):
             yield found("stored advice never delivered")
 
 
@@ -197,18 +197,23 @@ def _join_one(result: Reconciliation, rrn: str, deal: Deal, posting: Posting | N
         cause = f"the receiving card got {-posting.received}, the paying card gave {posted}"
         result.breaks.append(Break("issuers", str(deal.net_key), rrn, deal.kind, cause, short, "holder"))
     elif deal.stands and posting is not None and posting.first is not None:
-        line = _line(result, posting.first["settlement_date"], _kind_here(deal.kind, posting.first["kind"]))
+        line = _line(result, posting.first["settlement_date"], _kind_here(deal, posting.first["kind"]))
         line.issuers[0] += 1
         line.issuers[1] += posting.first["amount"]
-        theirs = {**posting.first, "kind": _kind_here(deal.kind, posting.first["kind"])}
+        theirs = {**posting.first, "kind": _kind_here(deal, posting.first["kind"])}
         result.breaks += _differ("issuers", deal, rrn, theirs, _LEDGER_FIELDS)
 
 
-def _kind_here(kind: str, theirs: str) -> str:
+def _kind_here(deal: Deal, theirs: str) -> str:
     """What we call a transaction of ours that an issuer calls `theirs`: kinds that only the terminal's link tells apart
-    are one to an issuer."""
-    row = BY_NAME.get(kind)
-    return kind if row is not None and row.seen_as == theirs else theirs
+    are one to an issuer, and a sale approved in stand-in is told to it as an advice."""
+    row = BY_NAME.get(deal.kind)
+    if row is None:
+        return theirs
+    if deal.first["net_mti"] != row.network_mti:
+        told = BY_NETWORK.get((deal.first["net_mti"], *row.network_key[1:]))
+        return deal.kind if told is not None and told.seen_as == theirs else theirs
+    return deal.kind if row.seen_as == theirs else theirs
 
 
 def _short(difference: int) -> str:
@@ -284,7 +289,7 @@ def _judge(row: Row, deal: Deal | None) -> str:
     if state == "approved" and reversal == "none":
         if deal is None:
             return "approved at the terminal, unknown to the switch"
-        if deal.suspicious and BY_NAME[deal.kind].advice:
+        if deal.suspicious and "stored" in deal.states:
             return ""  # the advice was refused later: settled by hand
         return "" if stands else f"approved at the terminal, the switch says {deal.states[-1]}"
     if not stands:

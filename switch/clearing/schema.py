@@ -121,6 +121,9 @@ DAY: Final = _table("day", "number:i at_ms:i link:t event:t settlement_date:t")
 DOWNLOAD: Final = _table("download", "number:i at_ms:i tid:t requirement:t version:t")
 """A terminal has ended a download: what it was (the digit of the header that announces it) and which version."""
 
+OVERTAKEN: Final = _table("overtaken", "number:i at_ms:i tid:t batch:t stan:t")
+"""A terminal's reversal whose original was not here: a request under that key is refused when it comes."""
+
 LEDGER: Final = _table(
     "ledger",
     "number:i at_ms:i issuer:t kind:t effect:t mti:t net_time:t net_stan:t acquirer:t forwarder:t "
@@ -186,6 +189,6 @@ OFFLINE: Final = _table(
 """Certificates (TC) of offline sales as their terminals hold them. `state`: held, delivered (answered 00 or 94),
 refused."""
 
-SWITCH_TABLES: Final = (JOURNAL, TERMINAL, SETTLEMENT, UPLOAD, DAY, DOWNLOAD)
+SWITCH_TABLES: Final = (JOURNAL, TERMINAL, SETTLEMENT, UPLOAD, DAY, DOWNLOAD, OVERTAKEN)
 ISSUER_TABLES: Final = (LEDGER, PINS, CHIPS)
 TERMINAL_TABLES: Final = (TERMINALS, CASH, ERRORS, RETAINED, CARDS, OFFLINE)

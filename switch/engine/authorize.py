@@ -14,6 +14,8 @@ from switch.engine.office import Office
 from switch.engine.original import find_original
 from switch.engine.outward import PinUnusable, merchant_name, request_fields
 from switch.engine.reverse import ReverseDesk
+from switch.engine.standin import REASON as STAND_IN
+from switch.engine.standin import auth_code
 from switch.engine.statistics import OFF_US, ON_US, UNKNOWN
 from switch.machine import Link, Now, Out
 from switch.wire.errors import WireError
@@ -21,6 +23,8 @@ from switch.wire.framing import Frame
 from switch.wire.message import Message
 from switch.wire.transactions import APPROVED, Transaction, reply_mti
 
+WITH_PIN = "1"
+"""Last digit of DE22."""
 PIN_UNUSABLE, NO_ROUTE, BATCH_FULL = "99", "15", "95"
 
 
@@ -37,6 +41,10 @@ class AuthorizeDesk:
         """Admit a terminal's request and send it on, or refuse it."""
         office, fields = self._office, message.fields
         row = self._row(message)
+        if row is not None and not row.advice and office.full:
+            office.statistics.overloaded += 1
+            self._refuse(link, frame, message, row, office.limits.code, now, out)
+            return
         terminal, code = admit.known(office, message)
         if row is None:
             code = code or (admit.INVALID_TRANSACTION if {3, 25, 60} <= fields.keys() else admit.FORMAT_ERROR)
@@ -47,6 +55,7 @@ class AuthorizeDesk:
         if code or terminal is None or row is None:
             self._refuse(link, frame, message, row, code, now, out)
             return
+        office.heard(terminal, link, out)
         key = (terminal.tid, terminal.batch_text, fields[11])
         earlier = office.books.exchanges.get(key)
         if earlier is not None:
@@ -127,6 +136,10 @@ class AuthorizeDesk:
         if counterpart is None:
             self._decline(exchange, NO_ROUTE, now, out)
             return
+        if office.limits.exceeded(counterpart, exchange.row):
+            office.statistics.overloaded += 1
+            self._decline(exchange, office.limits.code, now, out)
+            return
         exchange.counterpart = name
         exchange.on_us = counterpart.own
         exchange.acquirer = counterpart.profile.acquirer
@@ -135,6 +148,11 @@ class AuthorizeDesk:
         if not counterpart.ready:
             if exchange.row.advice:
                 self._store(exchange, now, out)
+            elif counterpart.stand_in.floor_minor and self._stands_in(exchange, counterpart):
+                exchange.stood_in = True
+                exchange.auth_code = auth_code(exchange.rrn)
+                office.statistics.stood_in += 1
+                self._store(exchange, now, out, STAND_IN)
             else:
                 self._decline(exchange, counterpart.profile.codes.link_down, now, out)
             return
@@ -148,6 +166,7 @@ class AuthorizeDesk:
             return
         if exchange.net_key in counterpart.inflight:
             office.statistics.violations["link_key_reused"] += 1
+        exchange.line = counterpart.line
         counterpart.inflight.add(exchange, now.mono, out)
         number = office.journal(exchange, "sent", now, out)
         try:
@@ -176,10 +195,10 @@ class AuthorizeDesk:
             if earlier.request is not None:
                 earlier.link, earlier.frame = link, frame  # still on its way: the answer goes to the newer connection
             else:
-                extra = self._extra(earlier, {})
+                extra, after = self._extra(earlier, {}), office.books.row_last  # its row may not be durable yet
                 office.answer(
-                    link, frame, message.mti, message.fields, chips.told(earlier.response_code), now, out, extra,
-                    terminal=terminal,
+                    link, frame, message.mti, message.fields, chips.told(earlier.response_code), now, out, extra, after,
+                    terminal,
                 )  # fmt: skip
             return
         office.statistics.duplicates += 1
@@ -209,10 +228,15 @@ class AuthorizeDesk:
         self._office.journal(exchange, "refused", now, out)
         self._close(exchange, {}, now, out, 0)
 
-    def _store(self, exchange: Exchange, now: Now, out: Out) -> None:
+    def _stands_in(self, exchange: Exchange, counterpart: Counterpart) -> bool:
+        """Whether the switch itself approves a sale that the bank's own core cannot be asked about."""
+        pin = exchange.entry_mode[2:3] == WITH_PIN or 52 in (exchange.request or {})
+        return counterpart.stand_in.approves(exchange, counterpart.own, pin, counterpart.stood_in)
+
+    def _store(self, exchange: Exchange, now: Now, out: Out, reason: str = "") -> None:
         """Accept an advice on the other side's behalf; it is delivered from the store until answered."""
         exchange.response_code = "00"
-        number = self._office.journal(exchange, "stored", now, out, saf_key=exchange.net_key)
+        number = self._office.journal(exchange, "stored", now, out, reason, exchange.net_key)
         self._office.books.settle_answer(exchange)
         self._reverse.saf.add(exchange, "advice", exchange.net_key, now, out, after=number)
         self._office.statistics.advices_stored += 1
@@ -253,6 +277,9 @@ class AuthorizeDesk:
         exchange.settlement_date = fields.get(15, "")
         exchange.receiver = fields.get(100, "")
         exchange.icc = b""
+        if exchange.line is not None:
+            exchange.line.silent = 0
+            exchange.line = None
         number = office.journal(exchange, "answered", now, out)
         office.books.settle_answer(exchange)
         link = exchange.link

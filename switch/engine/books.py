@@ -6,30 +6,35 @@ All of it is rebuilt from the journal's rows after a restart; nothing here is wr
 from collections.abc import Iterable
 from typing import Any, Final
 
+from switch.engine.line import Line
 from switch.machine import Link
 from switch.wire.framing import Frame
 from switch.wire.transactions import APPROVED, BATCH_ITEMS_MAX, BY_NAME, Transaction
 
 STAN_MAX: Final = 999_999
+STAND_IN_MTI: Final = "0220"
+"""A sale that the switch has approved for the own core is told to it as an advice."""
 
 
 class Exchange:
     """One transaction's life, from the terminal's request to its end; the record every desk hands on.
 
     The PAN stands here only sealed under the HSM's storage key, truncated and as a keyed hash. `link`, `frame` and
-    `request` (the terminal's fields) are kept only while an answer is owed. `reversal` is "", "queued", "acked",
-    "refused" (the other side would not take it) or "closed" (its day was over: nothing was sent, the terminal was told
-    25); the last two are settled by hand. `atc` is the chip's count (9F36, hexadecimal), `read` four digits of DE60 on
-    the network: read capability, condition, no-PIN flag, application ("" where no chip was read); `icc` what of DE55
-    must be told again. `refunded` and `added` are what later transactions gave back of it, or added
+    `request` (the terminal's fields) are kept only while an answer is owed, `line` is the one the request left over.
+    `reversal` is "", "queued", "acked", "refused" (the other side would not take it) or "closed" (its day was over:
+    nothing was sent, the terminal was told 25); the last two are settled by hand. `atc` is the chip's count (9F36,
+    hexadecimal), `read` four digits of DE60 on the network: read capability, condition, no-PIN flag, application (""
+    where no chip was read); `icc` what of DE55 must be told again. `stood_in`: the switch itself has approved it for
+    the bank's own core. `refunded` and `added` are what later transactions gave back of it, or added
     to it (a tip, an adjustment, more on hold).
     """
 
     __slots__ = (
         "acquirer", "added", "amount", "atc", "auth_code", "batch", "card", "confirmed", "counterpart", "currency",
-        "deadline", "entry_mode", "forwarder", "frame", "icc", "kind", "link", "mcc", "mid", "net_stan", "net_time",
-        "on_us", "original", "pan_hash", "pan_masked", "pan_sealed", "psn", "read", "receiver", "refunded", "request",
-        "response_code", "reversal", "row", "rrn", "settlement_date", "stan", "state", "tid", "undone",
+        "deadline", "entry_mode", "forwarder", "frame", "icc", "kind", "line", "link", "mcc", "mid", "net_stan",
+        "net_time", "on_us", "original", "pan_hash", "pan_masked", "pan_sealed", "psn", "read", "receiver", "refunded",
+        "request", "response_code", "reversal", "row", "rrn", "settlement_date", "stan", "state", "stood_in", "tid",
+        "undone",
     )  # fmt: skip
 
     def __init__(self, kind: str, mid: str, tid: str, batch: str, stan: str) -> None:
@@ -68,8 +73,10 @@ class Exchange:
         self.refunded = 0
         self.added = 0
         self.confirmed = False
+        self.stood_in = False
         self.original: Exchange | None = None
         self.link: Link | None = None
+        self.line: Line | None = None
         self.frame: Frame | None = None
         self.request: dict[int, Any] | None = None
         self.deadline = 0.0
@@ -83,6 +90,11 @@ class Exchange:
     def net_key(self) -> tuple[str, str]:
         """The link's key: DE7 and DE11; DE32 and DE33 are the link's own institution."""
         return self.net_time, self.net_stan
+
+    @property
+    def net_mti(self) -> str:
+        """The MTI it is told to the other side with."""
+        return STAND_IN_MTI if self.stood_in else self.row.network_mti
 
     @property
     def approved(self) -> bool:

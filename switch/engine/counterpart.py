@@ -1,4 +1,4 @@
-"""One counterpart of the switch, a network or the bank's own core: its line, its keys, its numbers."""
+"""One counterpart of the switch, a network or the bank's own core: its lines, its keys, its numbers."""
 
 import time
 from collections.abc import Mapping
@@ -8,6 +8,8 @@ from typing import Any
 from switch.crypto.hsm import Hsm
 from switch.engine.books import STAN_MAX
 from switch.engine.inflight import Inflight
+from switch.engine.line import Line
+from switch.engine.standin import OFF, StandIn
 from switch.machine import Link, Now, Out, Send
 from switch.timings import Timings
 from switch.wire.codec import codec_of
@@ -30,30 +32,43 @@ def _reject_of(header: bytes, total: int) -> str:
 
 
 class Counterpart:
-    """State of one link, as the engine sees it. `ready` means signed on and in possession of working keys.
+    """State of one counterpart, as the engine sees it. `ready` means signed on and in possession of working keys.
 
+    `lines` are its lines, the primary first; `line` is the one that requests are given to, None without a healthy one.
+    Keys, numbers and outstanding requests belong to the counterpart: an answer is matched whichever line it comes over.
+    `keys_awaited` stands from the moment a line is up until its keys are agreed anew, where they are asked for at
+    sign-on: those of the line before may mean nothing to the other side. `keys_doubted_at` is when they were last asked
+    for because a MAC did not hold.
     `cutting_over` stands between the start and the end of a change of day; `stored_waits` from the moment a line is up
-    until what is stored for it was sent; `old_key_until` ends the time of the MAC key before the present one. `timings`
-    are those of answered requests; the plain counters are for whoever shows them.
+    until what is stored for it was sent, `stored` counts that; `old_key_until` ends the time of the MAC key before the
+    present one. `stand_in` says what the switch approves for it, `stood_in` how often it did so for a card (by its
+    hash) since it could be asked last. `timings` are those of answered requests; the plain counters are for whoever
+    shows them.
     """
 
-    def __init__(self, name: str, profile: NetworkProfile, hsm: Hsm, own: bool = False) -> None:
+    def __init__(
+        self, name: str, profile: NetworkProfile, hsm: Hsm, own: bool = False, stand_in: StandIn = OFF
+    ) -> None:
         self.name = name
         # Labels of its keys, written once.
         self.zmk, self.zpk, self.zak = f"zmk/{name}", f"zpk/{name}", f"zak/{name}"
         self.profile = profile
         self.own = own
         self.inflight = Inflight(profile.timers.reply_s)
-        self.link: Link | None = None
-        self.signed_on = False
+        self.lines = [Line(0)]
+        self.line: Line | None = None
+        self.failovers = self.breaks = 0
+        self.stored = 0
+        self.stand_in = stand_in
+        self.stood_in: dict[str, int] = {}
         self.zpk_due = False
+        self.keys_awaited = False
+        self.keys_doubted_at = float("-inf")
         self.settlement_date = ""
         self.cutting_over = False
         self.stored_waits = False
         self.old_key_until = 0.0
         self.stan_last = 0
-        self.managing: dict[tuple[str, str], str] = {}
-        self.line_test_at = 0.0
         self.received = self.sent = self.timeouts = self.mac_failures = 0
         self.timings = Timings()
         self._hsm = hsm
@@ -64,7 +79,25 @@ class Counterpart:
 
     @property
     def ready(self) -> bool:
-        return self.signed_on and self.link is not None and self.zpk in self._hsm and self.zak in self._hsm
+        agreed = self.zpk in self._hsm and self.zak in self._hsm and not self.keys_awaited
+        return self.line is not None and agreed
+
+    @property
+    def signed_on(self) -> bool:
+        return self.line is not None
+
+    def line_of(self, link: Link) -> Line:
+        """The line a link is of; lines that were never seen before are added."""
+        while len(self.lines) <= link.place:
+            self.lines.append(Line(len(self.lines)))
+        return self.lines[link.place]
+
+    def choose(self) -> None:
+        """The first healthy line is the one to use from now on."""
+        best = next((line for line in self.lines if line.healthy), None)
+        if best is not self.line:
+            self.failovers += best is not None and self.line is not None
+            self.line = best
 
     def number(self, now: Now) -> tuple[str, str]:
         """A new key on this link: DE7 and DE11. The STAN wraps after a million; DE7 tells the rounds apart."""
@@ -74,9 +107,12 @@ class Counterpart:
         self.stan_last = self.stan_last % STAN_MAX + 1
         return self._second_text, f"{self.stan_last:06d}"
 
-    def send(self, mti: str, fields: dict[int, Any], out: Out, after: int = 0, mac: bool = True) -> None:
-        """Finish a message (MAC, header) and send it over the line, if there is one."""
-        link = self.link
+    def send(
+        self, mti: str, fields: dict[int, Any], out: Out, after: int = 0, mac: bool = True, line: Line | None = None
+    ) -> None:
+        """Finish a message (MAC, header) and send it over `line`, or the one in use, if there is one."""
+        line = line or self.line
+        link = line.says if line is not None else None
         if link is None:
             return
         if mac:

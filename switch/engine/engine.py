@@ -8,6 +8,7 @@ from switch.crypto.hsm import Hsm
 from switch.engine.authorize import AuthorizeDesk
 from switch.engine.books import Books, Terminal
 from switch.engine.counterpart import Counterpart
+from switch.engine.limits import USUAL_LIMITS, Limits
 from switch.engine.manage import ManageDesk
 from switch.engine.office import Office
 from switch.engine.reconcile import ReconcileDesk
@@ -22,7 +23,7 @@ from switch.wire.message import Message
 from switch.wire.profile import PosProfile
 from switch.wire.transactions import FINANCIAL_MTIS
 
-REJECTED, INVALID_TRANSACTION, FORMAT_ERROR = "00000", "12", "30"
+REJECTED, INVALID_TRANSACTION, FORMAT_ERROR, WRONG_MAC = "00000", "12", "30", "A0"
 TERMINAL_KEYS, LINE_KEYS = ("tmk", "pik", "mak", "tdk"), ("zmk", "zpk", "zak")
 """Labels of keys before the "/" and what they belong to."""
 
@@ -32,8 +33,8 @@ class Engine:
 
     `terminals` are all it knows; `hsm` holds their master keys (`tmk/TID`), the counterparts' (`zmk/NAME`), and the
     storage and hash keys of the journal. Links named after a counterpart are that counterpart's line; all other links
-    are terminals'. `chips` is what terminals are told about chips. `tariff` is what was last taken whole; it only
-    stands here, fees are worked out from the books.
+    are terminals'. `limits` is how much may wait, `chips` what terminals are told about chips. `tariff` is what was
+    last taken whole; it only stands here, fees are worked out from the books.
     """
 
     def __init__(
@@ -45,8 +46,9 @@ class Engine:
         pos: PosProfile,
         acquirer: str,
         chips: ChipTable = NO_CHIPS,
+        limits: Limits = USUAL_LIMITS,
     ) -> None:
-        self.office = Office(Books(terminals), hsm, counterparts, routes, pos, acquirer, chips)
+        self.office = Office(Books(terminals), hsm, counterparts, routes, pos, acquirer, chips, limits)
         self._reverse = ReverseDesk(self.office)
         self._authorize = AuthorizeDesk(self.office, self._reverse)
         self._reconcile = ReconcileDesk(self.office)
@@ -80,6 +82,8 @@ class Engine:
         for counterpart in self.office.counterparts.values():
             for exchange in counterpart.inflight.expired(now.mono, out):
                 self._authorize.on_timeout(counterpart, exchange, now, out)
+                sent_at = exchange.deadline - counterpart.inflight.patience_s
+                self._manage.unanswered(counterpart, exchange.line, sent_at, now, out)
             self._manage.tick(counterpart, now, out)
         self._reverse.saf.tick(now, out)
         if self._leaving:
@@ -93,7 +97,7 @@ class Engine:
     def link_down(self, link: Link, now: Now, out: Out) -> None:
         counterpart = self.office.counterparts.get(link.name) if link.name else None
         if counterpart is not None:
-            self._manage.line_down(counterpart, link)
+            self._manage.line_down(counterpart, link, now, out)
 
     # where things go
 
@@ -134,11 +138,14 @@ class Engine:
             return
         mti = message.mti
         if mti in ("0110", "0210", "0230", "0430", "0630"):
+            failures = counterpart.mac_failures
             self._authorize.on_reply(counterpart, message, now, out)
+            if counterpart.mac_failures > failures or message.fields.get(39) == WRONG_MAC:
+                self._manage.keys_in_doubt(counterpart, now, out)
         elif mti == "0830":
-            self._manage.on_counterpart_reply(counterpart, message, now, out)
+            self._manage.on_counterpart_reply(counterpart, link, message, now, out)
         elif mti in ("0800", "0820"):
-            self._manage.on_counterpart_request(counterpart, message, now, out)
+            self._manage.on_counterpart_request(counterpart, link, message, now, out)
         else:
             self.office.statistics.unmatched += 1
 
@@ -213,6 +220,11 @@ class Engine:
             "signed_in": sum(t.signed_in for t in office.books.terminals.values()),
             "tariff": f"{self.tariff.name}: {len(self.tariff.rows)} rows" if self.tariff else "",
             "counterparts": {
-                c.name: {"ready": c.ready, "settlement_date": c.settlement_date} for c in office.counterparts.values()
+                c.name: {
+                    "ready": c.ready,
+                    "settlement_date": c.settlement_date,
+                    "lines": [line.state for line in c.lines],
+                }
+                for c in office.counterparts.values()
             },
         }

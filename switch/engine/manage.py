@@ -10,6 +10,7 @@ from switch.engine import admit
 from switch.engine.books import Terminal
 from switch.engine.counterpart import Counterpart
 from switch.engine.download import DOWNLOADS, DownloadDesk
+from switch.engine.line import ASKED_MAX, Line
 from switch.engine.office import Office
 from switch.engine.saf import Saf
 from switch.machine import Arm, Close, Link, Now, Out
@@ -113,6 +114,7 @@ class ManageDesk:
             keys.append(WrappedKey(block.name, wrapped, kcv[: block.kcv]))
         layout = [(block.name, block.bytes, block.pad, block.kcv) for block in suite.keys]
         terminal.signed_in = True
+        office.met(terminal, link)
         office.statistics.sign_ins += 1
         number = self._post_terminal("sign_in", terminal, now, out)
         extra = {
@@ -132,66 +134,113 @@ class ManageDesk:
     # counterparts
 
     def line_up(self, counterpart: Counterpart, link: Link, now: Now, out: Out) -> None:
-        """A line to a counterpart stands: sign on."""
-        counterpart.link = link
-        counterpart.signed_on = False
-        counterpart.stored_waits = True
-        counterpart.line_test_at = now.mono + counterpart.profile.timers.line_test_s
-        self._ask(counterpart, SIGN_ON, now, out)
-        out.append(Arm(counterpart.line_test_at))
+        """A line to a counterpart stands (or one socket of a pair): sign on once it is whole."""
+        line = counterpart.line_of(link)
+        replaced = line.take(link)
+        if replaced is not None:
+            out.append(Close(replaced, "replaced by a newer connection"))
+        counterpart.choose()
+        if not line.up:
+            return
+        counterpart.stored_waits = counterpart.stored_waits or not counterpart.ready
+        line.test_at = now.mono + counterpart.profile.timers.line_test_s
+        self._ask(counterpart, line, SIGN_ON, now, out)
+        out.append(Arm(line.test_at))
 
-    def line_down(self, counterpart: Counterpart, link: Link) -> None:
-        """A line broke: what is outstanding on it runs into its deadline and is reversed."""
-        if counterpart.link is link:
-            counterpart.link = None
-            counterpart.signed_on = False
-            counterpart.managing.clear()
+    def line_down(self, counterpart: Counterpart, link: Link, now: Now, out: Out) -> None:
+        """A line broke: what is outstanding on it runs into its deadline and is reversed; what is new takes another."""
+        if counterpart.line_of(link).lose(link):
+            counterpart.choose()
+            if counterpart.line is not None and (counterpart.zpk_due or not counterpart.ready):
+                self._apply_for_keys(counterpart, counterpart.line, now, out)
+
+    def unanswered(self, counterpart: Counterpart, line: Line | None, sent_at: float, now: Now, out: Out) -> None:
+        """A request over this line had no answer. One too many breaks it: nothing more is given to it until it answers
+        the test that is made now, and one that does not is dialled anew."""
+        timers = counterpart.profile.timers
+        if line is None or not line.unanswered(sent_at, timers.breaker_timeouts):
+            return
+        counterpart.breaks += 1
+        counterpart.choose()
+        if line.up:
+            self._ask(counterpart, line, LINE_TEST, now, out)
+            line.test_at = now.mono + timers.breaker_s
+            out.append(Arm(line.test_at))
 
     def tick(self, counterpart: Counterpart, now: Now, out: Out) -> None:
-        """Test a line from time to time; one on which nobody answered the last time is given up and dialled anew."""
-        link = counterpart.link
-        if link is None:
-            return
-        if now.mono >= counterpart.line_test_at:
-            if not {SIGN_ON, LINE_TEST}.isdisjoint(counterpart.managing.values()):
-                out.append(Close(link, "no answer to the line test"))
-                counterpart.managing.clear()
-            else:
-                self._ask(counterpart, LINE_TEST if counterpart.ready else SIGN_ON, now, out)
-            counterpart.line_test_at = now.mono + counterpart.profile.timers.line_test_s
-        out.append(Arm(counterpart.line_test_at))
+        """Test lines from time to time; one on which nobody answered the last time is given up and dialled anew."""
+        for line in counterpart.lines:
+            if not line.up:
+                continue
+            if now.mono >= line.test_at:
+                if not {SIGN_ON, LINE_TEST}.isdisjoint(line.asked.values()):
+                    sockets = dict.fromkeys((line.says, line.hears))  # in their order
+                    out += [Close(link, "no answer to the line test") for link in sockets if link]
+                    line.asked.clear()
+                else:
+                    keyless = line is counterpart.line and not counterpart.ready
+                    code = LINE_TEST if line.signed_on and not keyless else SIGN_ON
+                    self._ask(counterpart, line, code, now, out)
+                line.test_at = now.mono + counterpart.profile.timers.line_test_s
+            out.append(Arm(line.test_at))
 
-    def on_counterpart_reply(self, counterpart: Counterpart, message: Message, now: Now, out: Out) -> None:
+    def on_counterpart_reply(self, counterpart: Counterpart, link: Link, message: Message, now: Now, out: Out) -> None:
         """0830: the counterpart answers what was asked of it."""
-        fields = message.fields
-        asked = counterpart.managing.pop((fields.get(7, ""), fields.get(11, "")), "")
+        fields, line = message.fields, counterpart.line_of(link)
+        asked = line.asked.pop((fields.get(7, ""), fields.get(11, "")), "")
         if fields.get(39) != "00":
             self._office.statistics.rejected += bool(asked)
+            if asked == KEY_RESET:  # the other side gives none: those we have must do
+                counterpart.keys_awaited = False
+                self._forward(counterpart, now, out)
             return
         if asked == SIGN_ON:
-            counterpart.signed_on = True
+            first = counterpart.line is None
+            line.signed_on = True
+            counterpart.choose()
             counterpart.settlement_date = fields.get(15, counterpart.settlement_date)
-            if counterpart.profile.keys.apply_at_sign_on:
-                counterpart.zpk_due = True
-                # the PIN key is asked for once the MAC key stands: its reset is made under that key
-                self._ask(counterpart, KEY_RESET, now, out, purpose=MAC_KEY)
+            keys = counterpart.profile.keys
+            if first:
+                counterpart.keys_awaited = keys.apply_at_sign_on
+            if keys.apply_at_sign_on and (first or (line is counterpart.line and not counterpart.ready)):
+                self._apply_for_keys(counterpart, line, now, out)
             else:
                 self._forward(counterpart, now, out)
+        elif asked == LINE_TEST and line.mend(now.mono):
+            counterpart.choose()
+            self._forward(counterpart, now, out)
 
-    def on_counterpart_request(self, counterpart: Counterpart, message: Message, now: Now, out: Out) -> None:
-        """0800 key reset, 0820 line test, sign-off, cut-over."""
-        code = message.fields.get(70, "")
+    def keys_in_doubt(self, counterpart: Counterpart, now: Now, out: Out) -> None:
+        """A MAC did not hold, theirs or ours: the two sides may have different keys (a reset whose answer was lost), so
+        new ones are applied for, not more often than the line is tested."""
+        again_at = counterpart.keys_doubted_at + counterpart.profile.timers.line_test_s
+        if counterpart.line is None or not counterpart.ready or now.mono < again_at:
+            return
+        counterpart.keys_doubted_at = now.mono
+        self._apply_for_keys(counterpart, counterpart.line, now, out)
+
+    def _apply_for_keys(self, counterpart: Counterpart, line: Line, now: Now, out: Out) -> None:
+        """The MAC key first: the PIN key is asked for once that stands, as its reset is made under it."""
+        counterpart.zpk_due = True
+        self._ask(counterpart, line, KEY_RESET, now, out, purpose=MAC_KEY)
+
+    def on_counterpart_request(
+        self, counterpart: Counterpart, link: Link, message: Message, now: Now, out: Out
+    ) -> None:
+        """0800 key reset, 0820 line test, sign-off, cut-over; each is answered on the line it came over."""
+        line, code = counterpart.line_of(link), message.fields.get(70, "")
         if message.mti == "0800" and code == KEY_RESET:
-            self._key_reset(counterpart, message, now, out)
+            self._key_reset(counterpart, line, message, now, out)
         elif code in (CUT_START, CUT_END):
-            self._cut_over(counterpart, message, code, now, out)
+            self._cut_over(counterpart, line, message, code, now, out)
         else:
             if code == SIGN_OFF:
-                counterpart.signed_on = False
+                line.signed_on = False
+                counterpart.choose()
             known = code in (SIGN_ON, SIGN_OFF, LINE_TEST, "003", "004", "005", "006")
-            self._reply(counterpart, message, "00" if known else NOT_SUPPORTED, out)
+            self._reply(counterpart, line, message, "00" if known else NOT_SUPPORTED, out)
 
-    def _key_reset(self, counterpart: Counterpart, message: Message, now: Now, out: Out) -> None:
+    def _key_reset(self, counterpart: Counterpart, line: Line, message: Message, now: Now, out: Out) -> None:
         """Take a new working key under the ZMK. The old one stays good for answers already on their way."""
         fields, hsm, keys = message.fields, self._office.hsm, counterpart.profile.keys
         is_mac_key = fields.get(53, PIN_KEY)[0] == MAC_KEY
@@ -211,19 +260,23 @@ class ManageDesk:
                 hsm.forget(label)
             self._office.statistics.mac_failures += 1
             counterpart.mac_failures += 1
-            self._reply(counterpart, message, WRONG_KEY, out, mac=is_mac_key and before is not None)
+            self._reply(counterpart, line, message, WRONG_KEY, out, mac=is_mac_key and before is not None)
             return
         if before is not None and is_mac_key:
             counterpart.old_key_until = now.mono + keys.overlap_s
         self._office.statistics.key_resets += 1
-        self._reply(counterpart, message, "00", out, mac=True)
-        if is_mac_key and counterpart.zpk_due:
+        self._reply(counterpart, line, message, "00", out, mac=True)
+        if not is_mac_key:
+            counterpart.keys_awaited = False
+        elif counterpart.zpk_due:
             counterpart.zpk_due = False
-            self._ask(counterpart, KEY_RESET, now, out, purpose=PIN_KEY)
+            self._ask(counterpart, line, KEY_RESET, now, out, purpose=PIN_KEY)
         self._forward(counterpart, now, out)
 
     def _forward(self, counterpart: Counterpart, now: Now, out: Out) -> None:
         """What is stored goes out once for each line, as soon as it is ready."""
+        if counterpart.ready:
+            counterpart.stood_in.clear()
         if counterpart.ready and counterpart.stored_waits:
             counterpart.stored_waits = False
             self._saf.link_up(counterpart, now, out)
@@ -237,34 +290,39 @@ class ManageDesk:
         algorithm = counterpart.profile.keys.mac
         return self._office.hsm.verify_mac(counterpart.zak, algorithm, data, mac.encode("latin-1"))
 
-    def _cut_over(self, counterpart: Counterpart, message: Message, code: str, now: Now, out: Out) -> None:
+    def _cut_over(self, counterpart: Counterpart, line: Line, message: Message, code: str, now: Now, out: Out) -> None:
         """201 and 202: the counterpart's settlement date is named by it, never by our clock."""
         date = message.fields.get(15, "")
         if len(date) != 4:
-            self._reply(counterpart, message, admit.FORMAT_ERROR, out)
+            self._reply(counterpart, line, message, admit.FORMAT_ERROR, out)
             return
-        counterpart.settlement_date = date
-        counterpart.cutting_over = code == CUT_START
-        self._office.statistics.cut_overs += code == CUT_END
-        self._office.post("day", (counterpart.name, code, date), now, out)
-        self._reply(counterpart, message, "00", out)
+        told = counterpart.settlement_date == date and counterpart.cutting_over == (code == CUT_START)
+        again = code == CUT_END or len(counterpart.lines) > 1  # at a sign-on, or over another line of theirs before
+        if not (told and again):
+            counterpart.settlement_date = date
+            counterpart.cutting_over = code == CUT_START
+            self._office.statistics.cut_overs += code == CUT_END
+            self._office.post("day", (counterpart.name, code, date), now, out)
+        self._reply(counterpart, line, message, "00", out)
 
-    def _ask(self, counterpart: Counterpart, code: str, now: Now, out: Out, purpose: str = "") -> None:
+    def _ask(self, counterpart: Counterpart, line: Line, code: str, now: Now, out: Out, purpose: str = "") -> None:
         """0820 to a counterpart; `purpose` is the first digit of DE53 in an application for a key reset."""
         net_time, net_stan = counterpart.number(now)
         fields = {7: net_time, 11: net_stan, 33: counterpart.profile.forwarder, 70: code}
         if purpose:
             fields[53] = f"{purpose}{counterpart.profile.keys.algorithm_digit}".ljust(16, "0")
-        if len(counterpart.managing) > 64:
-            counterpart.managing.clear()  # a peer that never answers must not grow this
-        counterpart.managing[net_time, net_stan] = code
-        counterpart.send("0820", fields, out, mac=False)
+        if len(line.asked) > ASKED_MAX:
+            line.asked.clear()  # a peer that never answers must not grow this
+        line.asked[net_time, net_stan] = code
+        counterpart.send("0820", fields, out, mac=False, line=line)
 
-    def _reply(self, counterpart: Counterpart, message: Message, code: str, out: Out, mac: bool = False) -> None:
+    def _reply(
+        self, counterpart: Counterpart, line: Line, message: Message, code: str, out: Out, mac: bool = False
+    ) -> None:
         fields: dict[int, Any] = {de: message.fields[de] for de in (7, 11, 15, 53, 70, 100) if de in message.fields}
         fields[39] = code
         if 100 not in fields:
             fields[33] = counterpart.profile.forwarder
         if mac:
             fields[128] = counterpart.mac("0810", fields, key_reset=True)
-        counterpart.send(reply_mti(message.mti), fields, out, mac=False)
+        counterpart.send(reply_mti(message.mti), fields, out, mac=False, line=line)

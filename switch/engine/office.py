@@ -10,9 +10,10 @@ from typing import Any
 from switch.crypto.hsm import Hsm
 from switch.engine.books import Books, Exchange, Terminal
 from switch.engine.counterpart import BEIJING_S, Counterpart
+from switch.engine.limits import USUAL_LIMITS, Limits
 from switch.engine.route import Routes
 from switch.engine.statistics import Statistics
-from switch.machine import Link, Now, Out, Post, Send
+from switch.machine import REPLACED, SHARED, Close, Link, Now, Out, Post, Send
 from switch.wire.chips import ChipTable
 from switch.wire.codec import codec_of
 from switch.wire.errors import EncodeError
@@ -44,7 +45,9 @@ class Office:
         pos: PosProfile,
         acquirer: str,
         chips: ChipTable,
+        limits: Limits = USUAL_LIMITS,
     ) -> None:
+        self.limits = limits
         self.chips = chips
         self.books = books
         self.hsm = hsm
@@ -53,6 +56,7 @@ class Office:
         self.use(pos)
         self.acquirer = acquirer
         self.statistics = Statistics()
+        self.links: dict[str, Link] = {}
         self._second = 0
         self._day = ("", "", 0)
 
@@ -63,6 +67,23 @@ class Office:
         self.rows = rows_by_key(pos)
         self._macs: dict[str, str] = {suite: section.mac for suite, section in pos.suites.items()}
         self.books.load_sign = {"none": 0, "debit": 1, "credit": -1}[pos.chips.loads]
+
+    # who is at the other end
+
+    def heard(self, terminal: Terminal, link: Link, out: Out) -> None:
+        """A message under this terminal's own key came over this link: it is no stranger's, and a connection of the
+        terminal that it had before is closed, unless other terminals share it (a concentrator's)."""
+        if self.links.get(terminal.tid) is link:
+            return
+        older = self.links.get(terminal.tid)
+        self.links[terminal.tid] = link
+        self.met(terminal, link)
+        if older is not None and not older.closed and older.peer == terminal.tid:
+            out.append(Close(older, REPLACED))
+
+    def met(self, terminal: Terminal, link: Link) -> None:
+        """This terminal is at the other end, perhaps among others."""
+        link.peer = terminal.tid if link.peer in ("", terminal.tid) else SHARED
 
     # the clock as fields
 
@@ -99,7 +120,7 @@ class Office:
             "journal",
             (
                 state, exchange.kind, exchange.mid, exchange.tid, exchange.batch, exchange.stan,
-                exchange.counterpart, exchange.row.network_mti, exchange.net_time, exchange.net_stan,
+                exchange.counterpart, exchange.net_mti, exchange.net_time, exchange.net_stan,
                 exchange.acquirer, exchange.forwarder, exchange.receiver, exchange.rrn, exchange.amount,
                 exchange.currency, exchange.entry_mode, exchange.mcc, int(exchange.on_us), exchange.response_code,
                 exchange.auth_code, exchange.settlement_date, reason, original.rrn if original else "",
@@ -200,6 +221,14 @@ class Office:
 
     def mac_algorithm(self, terminal: Terminal) -> str:
         return self._macs[terminal.suite]
+
+    @property
+    def full(self) -> bool:
+        """Whether as many requests wait for an answer as may."""
+        waiting = 0
+        for counterpart in self.counterparts.values():
+            waiting += len(counterpart.inflight)
+        return waiting >= self.limits.admitted_max
 
     def counterpart(self, name: str) -> Counterpart | None:
         return self.counterparts.get(name)

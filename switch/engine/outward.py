@@ -194,9 +194,7 @@ def put_detail(fields: dict[int, Any], row: Transaction, detail: bytes) -> None:
 def original_elements(original: Exchange) -> str:
     """DE90 of whatever undoes or reverses `original`."""
     return write_90(
-        OriginalData(
-            original.row.network_mti, original.net_stan, original.net_time, original.acquirer, original.forwarder
-        )
+        OriginalData(original.net_mti, original.net_stan, original.net_time, original.acquirer, original.forwarder)
     )
 
 

@@ -138,9 +138,10 @@ class ReconcileDesk:
         return [exchange for exchange in batch if exchange.counts and sign(exchange.row)]
 
     def _compare(self, terminal: Terminal, stan: str, amount: int, now: Now, out: Out) -> int:
-        """One item of the terminal's batch beside ours: the row that says how they compare, 0 for an item repeated."""
+        """One item of the terminal's batch beside ours: the row that says how they compare (the last one written, for
+        an item repeated)."""
         if terminal.uploaded.get(stan) == amount:
-            return 0
+            return self._office.books.row_last
         terminal.uploaded[stan] = amount
         ours = self._office.books.exchanges.get((terminal.tid, terminal.batch_text, stan))
         if ours is None or not ours.counts or not self._office.books.sign(ours.row):

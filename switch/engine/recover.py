@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from switch.clearing.schema import DAY, DOWNLOAD, JOURNAL, TERMINAL, UPLOAD
-from switch.engine.books import Exchange
+from switch.engine.books import STAND_IN_MTI, Exchange
 from switch.engine.manage import CUT_START, unpack_key
 from switch.engine.office import Office
 from switch.engine.reverse import BY_TERMINAL, ReverseDesk
@@ -30,6 +30,9 @@ def recover(
             _day(office, dict(zip(_DAY, row, strict=True)))
         elif table == "upload":
             _upload(office, dict(zip(_UPLOAD, row, strict=True)))
+        elif table == "overtaken":
+            _, _, tid, batch, stan = row
+            reverse.remember_unknown((tid, batch, stan))
         elif table == "download":
             _download(office, dict(zip(_DOWNLOAD, row, strict=True)))
     books.rrn_last = books.row_last  # whoever was given an RRN wrote a row
@@ -79,6 +82,7 @@ def _open(office: Office, row: dict[str, Any]) -> Exchange:
         setattr(exchange, name, row[name])
     exchange.counterpart = row["link"]
     exchange.on_us = bool(row["on_us"])
+    exchange.stood_in = row["net_mti"] == STAND_IN_MTI and not exchange.row.advice
     exchange.original = books.by_rrn.get(row["original_rrn"])
     books.add(exchange)
     if exchange.atc and exchange.row.chip == "offline":
@@ -139,9 +143,13 @@ def _finish(
             reverse.saf.add(exchange, "advice", exchange.net_key, now, out, after=number)
         else:
             office.journal(exchange, "answered", now, out, "restart")
+    elif exchange.stood_in and exchange.reversal == "queued":
+        reverse.forget(exchange, now, out)
     elif stored is not None and exchange.reversal == "queued":
         by_terminal = stored["reason"].startswith(BY_TERMINAL)
         key = (stored["saf_time"], stored["saf_stan"])
-        reverse.saf.add(exchange, "reversal", key, now, out, by_terminal=by_terminal)
+        at_ms = stored["at_ms"]
+        reverse.saf.add(exchange, "reversal", key, now, out, by_terminal=by_terminal, since_ms=at_ms)
     elif exchange.state == "stored":
-        reverse.saf.add(exchange, "advice", exchange.net_key, now, out)
+        at_ms = stored["at_ms"] if stored else None
+        reverse.saf.add(exchange, "advice", exchange.net_key, now, out, since_ms=at_ms)

@@ -11,6 +11,8 @@ from switch.wire.transactions import REVERSAL_MANDATORY
 
 DONE, DAY_CLOSED, NOT_ALLOWED, WRONG_AMOUNT = "00", "25", "12", "64"
 UNKNOWN_REVERSALS_MAX = 100_000
+UNTOLD = "untold"
+"""The reason of a reversal that needed no message."""
 BY_TERMINAL = "terminal"
 """How the reason of a reversal that a terminal asked for begins, in the journal."""
 
@@ -35,6 +37,7 @@ class ReverseDesk:
             office.statistics.refused += 1
             office.answer(link, frame, message.mti, fields, code, now, out)
             return
+        office.heard(terminal, link, out)
         icc = chips.repeated_of(fields[55]) if 55 in fields else b""
         if icc is None:
             office.answer(link, frame, message.mti, fields, admit.FORMAT_ERROR, now, out)
@@ -51,26 +54,54 @@ class ReverseDesk:
         key = (terminal.tid, admit.batch_of(message), fields[11])
         exchange = office.books.exchanges.get(key)
         if exchange is None:
-            self._remember_unknown(key)
-            return None, DONE, 0
+            office.statistics.unknown_reversals += 1
+            if key in office.books.unknown_reversals:
+                return None, DONE, 0
+            self.remember_unknown(key)
+            return None, DONE, office.post("overtaken", key, now, out)
         if int(fields[4]) != exchange.amount:
             return exchange, WRONG_AMOUNT, 0
         if not exchange.row.reversible or exchange.undone or exchange.added:
             return exchange, NOT_ALLOWED, 0
         if exchange.reversal:
-            return exchange, DAY_CLOSED if exchange.reversal == "closed" else DONE, 0
+            # said again while the first row may still be on its way to the disk: it waits for that too
+            return exchange, DAY_CLOSED if exchange.reversal == "closed" else DONE, office.books.row_last
         if exchange.state == "sent":
             office.counterparts[exchange.counterpart].inflight.give_up(exchange)
             exchange.link = exchange.frame = exchange.request = None
         elif not exchange.approved:
             return exchange, DONE, 0
         elif self._day_closed(exchange):
-            exchange.reversal = "closed"
-            office.books.unsettle(exchange)
-            office.statistics.suspicious += 1
-            return exchange, DAY_CLOSED, office.journal(exchange, "suspicious", now, out, reason=DAY_CLOSED)
+            return exchange, DAY_CLOSED, self._by_hand(exchange, now, out)
+        elif exchange.stood_in:
+            return exchange, *self._undo_stand_in(exchange, fields[39], now, out)
         exchange.icc = icc
         return exchange, DONE, self.queue(exchange, f"{BY_TERMINAL} {fields[39]}", now, out)
+
+    def _by_hand(self, exchange: Exchange, now: Now, out: Out) -> int:
+        """Nothing can be sent any more: people settle it."""
+        office = self._office
+        exchange.reversal = "closed"
+        office.books.unsettle(exchange)
+        office.statistics.suspicious += 1
+        return office.journal(exchange, "suspicious", now, out, reason=DAY_CLOSED)
+
+    def _undo_stand_in(self, exchange: Exchange, reason: str, now: Now, out: Out) -> tuple[str, int]:
+        """A stand-in's approval taken back: forgotten, if the core has not heard of it; an advice that was told cannot
+        be reversed, so that is for people to settle. Returns the code to answer and the row to wait for."""
+        if not self.saf.cancel(exchange):
+            return DAY_CLOSED, self._by_hand(exchange, now, out)
+        office = self._office
+        office.books.unsettle(exchange)
+        office.statistics.reversal(BY_TERMINAL)
+        office.journal(exchange, "reversal_queued", now, out, f"{BY_TERMINAL} {reason}")
+        return DONE, self.forget(exchange, now, out)
+
+    def forget(self, exchange: Exchange, now: Now, out: Out) -> int:
+        """The reversal of what nobody else has heard of is done as soon as it is written. Returns the row's number."""
+        exchange.reversal = "acked"
+        self._office.statistics.reversals_acked += 1
+        return self._office.journal(exchange, "reversal_acked", now, out, UNTOLD)
 
     def queue(self, exchange: Exchange, reason: str, now: Now, out: Out) -> int:
         """Reverse an exchange on the other side, whatever became of it there. Returns the row's number."""
@@ -95,10 +126,9 @@ class ReverseDesk:
             return False
         return exchange.settlement_date not in ("", today)
 
-    def _remember_unknown(self, key: tuple[str, str, str]) -> None:
-        office = self._office
-        office.statistics.unknown_reversals += 1
-        unknown = office.books.unknown_reversals
+    def remember_unknown(self, key: tuple[str, str, str]) -> None:
+        """A request under this key is refused when it comes: its reversal was here before it."""
+        unknown = self._office.books.unknown_reversals
         if len(unknown) >= UNKNOWN_REVERSALS_MAX:
             del unknown[next(iter(unknown))]
         unknown[key] = None

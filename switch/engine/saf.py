@@ -18,6 +18,7 @@ from switch.wire.message import Message
 from switch.wire.transactions import APPROVED, reply_mti
 
 REVERSAL: Final = "0420"
+EXPIRED: Final = "expired"
 Kind = Literal["reversal", "advice"]
 
 DELIVERED: Final = APPROVED | {"94"}
@@ -28,10 +29,13 @@ UNDECIDED: Final = frozenset(("68", "90", "91", "96", "98", "A0"))
 class Item:
     """One stored message: `key` is its DE7 and DE11 in every repeat, `tries` how often it was sent.
 
-    No try leaves before row `after` is durable. `by_terminal` says that a reversal was asked for by the terminal.
+    No try leaves before row `after` is durable; the next one is due at `due_at`. A `recovered` item may have been sent
+    before the restart. `by_terminal` says that a reversal was asked for by the terminal.
     """
 
-    __slots__ = ("after", "by_terminal", "counterpart", "exchange", "key", "kind", "since", "tries")
+    __slots__ = (
+        "after", "by_terminal", "counterpart", "due_at", "exchange", "key", "kind", "recovered", "since", "tries",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -49,17 +53,19 @@ class Item:
         self.after = after
         self.by_terminal = by_terminal
         self.since = 0.0
+        self.due_at = 0.0
         self.tries = 0
+        self.recovered = False
 
     @property
     def mti(self) -> str:
         if self.kind == "advice":
-            return self.exchange.row.network_mti
+            return self.exchange.net_mti
         return self.counterpart.profile.reversal.repeat_mti if self.tries else REVERSAL
 
     def is_answered_by(self, message: Message) -> bool:
         """Whether an answer under this item's key is of its class, and for its terminal and merchant."""
-        asked = self.exchange.row.network_mti if self.kind == "advice" else REVERSAL
+        asked = self.exchange.net_mti if self.kind == "advice" else REVERSAL
         exchange, get = self.exchange, message.fields.get
         return message.mti == reply_mti(asked) and get(41) == exchange.tid and get(42) == exchange.mid
 
@@ -91,14 +97,20 @@ class Saf:
         out: Out,
         after: int = 0,
         by_terminal: bool = False,
+        since_ms: int | None = None,
     ) -> None:
-        """Store a message about `exchange`; its first try leaves once row `after` is durable."""
+        """Store a message about `exchange`; its first try leaves once row `after` is durable. `since_ms` (epoch) is
+        when it was stored first, for one that comes back out of the journal."""
         counterpart = self._office.counterparts[exchange.counterpart]
         item = Item(counterpart, exchange, kind, key, after, by_terminal)
         item.since = now.mono
+        if since_ms is not None:  # a clock set back in between makes it no older
+            item.since -= max(now.wall - since_ms / 1000, 0.0)
+            item.recovered = True
         if (counterpart.name, *key) in self._items:
             self._office.statistics.violations["stored_key_reused"] += 1
         self._items[counterpart.name, *key] = item
+        counterpart.stored += 1
         self._try(item, now, out)
 
     def depths(self, now: Now) -> dict[str, tuple[int, float]]:
@@ -113,17 +125,20 @@ class Saf:
         """Repeat what is due and not yet taken."""
         due = self._due
         while due and due[0].at <= now.mono:
-            item = heapq.heappop(due).item
-            if self._items.get((item.counterpart.name, *item.key)) is item:
-                self._try(item, now, out)
+            at, _, item = heapq.heappop(due)
+            if at >= item.due_at and self._items.get((item.counterpart.name, *item.key)) is item:
+                if now.mono - item.since >= item.counterpart.profile.reversal.expire_s:
+                    self._expire(item, now, out)
+                else:
+                    self._try(item, now, out)
         if due:
             out.append(Arm(due[0].at))
 
     def link_up(self, counterpart: Counterpart, now: Now, out: Out) -> None:
-        """A line is ready again: what waited for it goes out now."""
+        """A line is ready again: what waited for it goes out now, and its next repeat is counted from now."""
         waiting = [item for item in self._items.values() if item.counterpart is counterpart]
         for item in waiting:
-            self._send(item, now, out)
+            self._try(item, now, out)
 
     def answered(self, counterpart: Counterpart, key: tuple[str, str], message: Message, now: Now, out: Out) -> bool:
         """An answer to a stored message, if it is one: taken, refused for good, or to be tried again."""
@@ -137,12 +152,35 @@ class Saf:
             self._office.statistics.unmatched += 1
         elif item.kind == "advice":
             if code not in UNDECIDED:
-                del self._items[where]
+                self._drop(item)
                 self._delivered(item.exchange, code, message.fields, now, out)
         elif code in rules.accepted:
-            del self._items[where]
+            self._drop(item)
             self._taken(item.exchange, code, code in rules.suspicious, now, out)
         return True  # whatever is not taken is repeated
+
+    def cancel(self, exchange: Exchange) -> bool:
+        """Forget a stored advice that was never sent; False where the other side may have it already."""
+        item = self._items.get((exchange.counterpart, *exchange.net_key))
+        if item is None or item.tries or item.recovered:  # before the restart it may have been sent
+            return False
+        self._drop(item)
+        return True
+
+    def _drop(self, item: Item) -> None:
+        del self._items[item.counterpart.name, *item.key]
+        item.counterpart.stored -= 1
+
+    def _expire(self, item: Item, now: Now, out: Out) -> None:
+        """The other side has not taken it for so long that people must settle it: never dropped in silence."""
+        self._drop(item)
+        exchange = item.exchange
+        exchange.icc = b""
+        if item.kind == "reversal":
+            exchange.reversal = "refused"
+        self._office.statistics.expired += 1
+        self._office.statistics.suspicious += 1
+        self._office.journal(exchange, "suspicious", now, out, reason=EXPIRED)
 
     def _taken(self, exchange: Exchange, code: str, suspicious: bool, now: Now, out: Out) -> None:
         office = self._office
@@ -175,7 +213,7 @@ class Saf:
         self._send(item, now, out)
         rules = item.counterpart.profile.reversal
         wait = min(rules.first_repeat_s * 2 ** min(max(item.tries - 1, 0), 16), rules.repeat_max_s)
-        at = now.mono + wait
+        at = item.due_at = now.mono + wait
         heapq.heappush(self._due, _Due(at, next(self._order), item))
         out.append(Arm(at))
 
@@ -190,6 +228,7 @@ class Saf:
         else:
             fields = advice_fields(self._office, item, now)
         item.tries += 1
+        self._office.statistics.repeated_often += item.tries == counterpart.profile.reversal.alarm_tries
         mac = item.kind == "reversal" or item.exchange.row.chip != "notice" or counterpart.profile.chips.notice_mac
         counterpart.send(mti, fields, out, after=item.after, mac=mac)
 
@@ -212,6 +251,8 @@ def advice_fields(office: Office, item: Item, now: Now) -> dict[int, Any]:
     fields = _about(office, item, now)
     fields[60] = net60(item.counterpart, item.exchange)
     put_original(fields, item.exchange)
+    if item.exchange.stood_in:
+        fields[38] = item.exchange.auth_code
     if item.exchange.icc:
         fields[55] = item.exchange.icc
     if item.exchange.row.chip == "notice":

@@ -7,7 +7,7 @@ _PLAIN = (
     "declined", "timeouts", "late", "late_approvals", "undelivered", "unsayable", "reversals_queued",
     "reversals_acked", "reversals_sent", "suspicious", "advices_stored", "advices_delivered", "sign_ins",
     "settlements", "settlements_unbalanced", "unmatched", "link_errors", "rejected", "unknown_reversals", "key_resets",
-    "cut_overs", "replies", "downloads",
+    "cut_overs", "replies", "downloads", "overloaded", "expired", "repeated_often", "stood_in",
 )  # fmt: skip
 
 
@@ -56,6 +56,10 @@ class Statistics:
     cut_overs: int
     replies: int
     downloads: int
+    overloaded: int
+    expired: int
+    repeated_often: int
+    stood_in: int
 
     def __init__(self) -> None:
         for name in _PLAIN:

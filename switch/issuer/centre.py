@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from switch.clearing.schema import CHIPS, LEDGER, PINS
 from switch.crypto.hsm import Hsm
-from switch.issuer.cutover import START, CutOver
+from switch.issuer.cutover import END, START, CutOver
 from switch.issuer.envelope import BAD_BODY, NOT_REJECTED, Envelope
 from switch.issuer.host import PAN_HASH_KEY, PIN_REFERENCE_KEY, Bank, Decision
 from switch.issuer.keys import MAC_KEY, LinkKeys
@@ -69,6 +69,7 @@ class Centre:
         self._shown = {bank: _de121(bank.institution) for bank in self.banks}
         self._delayed: list[tuple[float, int, Send]] = []
         self._cutover: CutOver | None = None
+        self._ended: CutOver | None = None  # the last change of day, told again to a member that may have missed it
         self._posts = 0
         self._delays = 0
         for bank in self.banks:
@@ -128,7 +129,7 @@ class Centre:
             if send.link in self._lines:
                 out.append(send)
         if self._cutover is not None and self._cutover.tick(self._lines.values(), now, out):
-            self._cutover = None
+            self._ended, self._cutover = self._cutover, None
         self._management.tick(now)
         deadlines = [self._delayed[0][0]] if self._delayed else []
         if self._cutover is not None:
@@ -320,6 +321,8 @@ class Centre:
             if bank.settlement_date != self.settlement_date:
                 bank.turn_day(self.settlement_date)
             bank.turning = False
+        if self._posts:
+            self._ended = CutOver(self._envelope, self.banks, self._profile.forwarder, self.settlement_date, 0.0)
 
     def statistics(self) -> dict[str, int]:
         """Counts since the start: requests, answered_CODE, rejected, bad_mac, rule_ACTION, keys_reset..."""
@@ -335,6 +338,8 @@ class Centre:
     def _welcome(self, line: Line, now: Now, out: Out) -> None:
         if self._cutover is not None:
             self._cutover.announce(line, START, now, out)
+        elif self._ended is not None:
+            self._ended.announce(line, END, now, out)
 
 
 def _de121(institution: str) -> str:

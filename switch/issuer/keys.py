@@ -76,11 +76,13 @@ class LinkKeys:
         return None if block is None else PinBlock(block, self._section.pin_format, self._in_force(PIN_KEY, mono))
 
     def _in_force(self, digit: str, mono: float) -> tuple[str, ...]:
-        """The labels to try, the latest first; none before the first reset."""
+        """The labels to try; none before the first reset. The key offered is one of them: over another line its member
+        may use it before its acknowledgement is here."""
         label = self._labels[digit]
         if label not in self._hsm:
             return ()
-        return (label,) if mono >= self._old_until[digit] else (label, label + "/old")
+        labels = (label,) if mono >= self._old_until[digit] else (label, label + "/old")
+        return (*labels, label + "/new") if label + "/new" in self._hsm else labels
 
     def offer(self, digit: str) -> bytes:
         """Make a new key and return it under the ZMK (8 or 16 bytes); one offered before is gone."""

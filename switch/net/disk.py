@@ -13,6 +13,19 @@ from typing import IO, Any
 import apsw
 
 from switch.clearing.schema import Table
+from switch.net.chain import (
+    CHAIN,
+    LINK_BYTES,
+    START,
+    BrokenChain,
+    Checked,
+    Numbered,
+    WitnessFile,
+    chained,
+    in_order,
+    read_witness,
+    witness_path,
+)
 from switch.timings import LOCAL_BOUNDS_S, SIZE_BOUNDS, Timings
 
 CHECKPOINT_COMMITS = 512
@@ -41,8 +54,11 @@ class Disk:
     `pending` are the rows taken and not yet durable. `gaps` counts rows whose number does not follow the one before: it
     must stay 0.
 
-    `path` is the database file; its lock file stands beside it. `tables` are created where they are absent, and given
-    the columns that a file of an earlier release lacks.
+    `path` is the database file; its lock file and its witness stand beside it. `tables` are created where they are
+    absent, and given the columns that a file of an earlier release lacks. Every row chains to the one before
+    (`switch.net.chain`): nothing is to be committed before `check`, or a whole `history`, found the chain unbroken.
+
+    Raises StoreInUse, and BrokenChain where the book is shorter than its witness.
     """
 
     def __init__(self, path: Path, tables: Sequence[Table]) -> None:
@@ -57,26 +73,47 @@ class Disk:
         self.batches = Timings(SIZE_BOUNDS)
         self._tables = tuple(tables)
         self._lock = _lock(path.with_name(path.name + ".lock"))
+        self._chain = CHAIN.insert()
         self._inserts = {table.name: table.insert() for table in tables}
         self._pending: dict[str, list[tuple[Any, ...]]] = {table.name: [] for table in tables}
         self._last = 0
+        self._rows: list[Numbered] = []
         self._checkpoint_rows = CHECKPOINT_ROWS
         self._connection = apsw.Connection(str(path))
-        for statement in (*PRAGMAS, *(table.create() for table in tables)):
+        for statement in (*PRAGMAS, *(table.create() for table in (*tables, CHAIN))):
             self._connection.execute(statement)
         for table in tables:
             present = [column[1] for column in self._connection.execute(f"PRAGMA table_info({table.name})")]
             for statement in table.additions(present):
                 self._connection.execute(statement)
         self.durable = self._last = max((self._highest(table.name) for table in tables), default=0)
+        try:
+            self._link = self._last_link()
+        except BrokenChain:
+            self._connection.close()
+            self._lock.close()
+            raise
+        self._witness = WitnessFile(witness_path(path))
 
     def _highest(self, name: str) -> int:
         cursor = self._connection.execute(f"SELECT coalesce(max(number), 0) FROM {name}")
         return int(next(cursor)[0])
 
+    def _last_link(self) -> bytes:
+        """The link to chain to; refuses a book shorter than its witness before anything reads it."""
+        witness = read_witness(witness_path(self.path))
+        if witness is not None and witness.number > self.durable:
+            raise BrokenChain(
+                f"{self.path.name} ends with row {self.durable}, its witness has seen row {witness.number}: "
+                f"rows {self.durable + 1} to {witness.number} are missing"
+            )
+        last = self._connection.execute("SELECT links FROM chain ORDER BY number DESC LIMIT 1").fetchone()
+        return last[0][-LINK_BYTES:] if last else START
+
     def add(self, number: int, table: str, row: tuple[Any, ...]) -> None:
         """Take a row for the next commit."""
         self._pending[table].append(row)
+        self._rows.append((table, row))
         self.pending += 1
         if number != self._last + 1:
             self.gaps += 1
@@ -96,15 +133,21 @@ class Disk:
                     connection.executemany(self._inserts[name], rows)
                     self.rows += len(rows)
                     rows.clear()
+            links = chained(self._link, self._rows) if self._rows else []
+            connection.executemany(self._chain, links)
+            self._rows.clear()
             connection.execute("COMMIT")
             self.commits += 1
             self.durable = self._last
             self.pending = 0
+            if links:
+                self._link = links[-1][2][-LINK_BYTES:]
+                self._witness.note(links[-1][0], self._link)
             self.commit_times.add(time.perf_counter() - began)
             self.batches.add(self.rows - before)
             if self.commits % CHECKPOINT_COMMITS == 0 or self.rows >= self._checkpoint_rows:
                 self._checkpoint()
-        except apsw.Error as error:
+        except (apsw.Error, OSError) as error:
             raise StorageFailed(f"{self.path.name}: {type(error).__name__}") from None
         return self.durable
 
@@ -113,27 +156,28 @@ class Disk:
         self._checkpoint_rows = self.rows + CHECKPOINT_ROWS
         self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
-    def history(self, *only: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        """All rows of all tables, or of those named, as (table, row), in the order of their numbers."""
+    def history(self, *only: str) -> Iterator[Numbered]:
+        """All rows of all tables, or of those named, as (table, row), in the order of their numbers.
+
+        All of them are checked against the chain and the witness as they are read: raises BrokenChain.
+        """
         names = [table.name for table in self._tables if not only or table.name in only]
-        cursors = {name: self._connection.execute(f"SELECT * FROM {name} ORDER BY number") for name in names}
-        heads = {name: next(cursor, None) for name, cursor in cursors.items()}
-        while True:
-            live = [(row[0], name) for name, row in heads.items() if row is not None]
-            if not live:
-                return
-            name = min(live)[1]
-            row = heads[name]
-            heads[name] = next(cursors[name], None)
-            if row is not None:
-                yield name, row
+        if only:
+            return in_order(self._connection, names)
+        return iter(Checked(self._connection, names, read_witness(witness_path(self.path))))
+
+    def check(self) -> None:
+        """Read the whole book against its chain and its witness. Raises BrokenChain."""
+        for _ in self.history():
+            pass
 
     def close(self) -> None:
         """Fold the log into the database file and let go of it."""
         try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             self._connection.close()
-        except apsw.Error as error:
+            self._witness.close()
+        except (apsw.Error, OSError) as error:
             raise StorageFailed(f"{self.path.name}: {type(error).__name__}") from None
         finally:
             self._lock.close()

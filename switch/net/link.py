@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, cast
 
 from switch.machine import Link
 from switch.net.pressure import Pressure
+from switch.net.stranger import Gatekeeper, Strangers
 from switch.wire.errors import FrameError
-from switch.wire.framing import Deframer, Framing
+from switch.wire.framing import Deframer, Frame, Framing
 
 if TYPE_CHECKING:
     from switch.net.perform import Performer
@@ -28,6 +29,7 @@ class LinkProtocol(asyncio.Protocol):
         "_deadline",
         "_deframer",
         "_frame_s",
+        "_gate",
         "_heard",
         "_idle",
         "_idle_s",
@@ -35,6 +37,7 @@ class LinkProtocol(asyncio.Protocol):
         "_performer",
         "_pressure",
         "_said",
+        "_strangers",
         "framing",
         "link",
         "lost",
@@ -49,10 +52,13 @@ class LinkProtocol(asyncio.Protocol):
         frame_s: float,
         idle_s: float = 0.0,
         keep_alive_s: float = 0.0,
+        strangers: Strangers | None = None,
     ) -> None:
         self._performer = performer
         self._deframer = Deframer(framing)
         self._pressure: Pressure | None = None
+        self._strangers = strangers
+        self._gate: Gatekeeper | None = None
         self._frame_s = frame_s
         self._idle_s = idle_s
         self._keep_alive_s = keep_alive_s if framing.length == "ascii4" else 0.0
@@ -68,6 +74,8 @@ class LinkProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self._pressure = Pressure(self.transport)
+        if self._strangers is not None:
+            self._gate = Gatekeeper(self, self._strangers, self._performer.loop)
         self._performer.connected(self)
         self._watch_silence()
 
@@ -78,6 +86,7 @@ class LinkProtocol(asyncio.Protocol):
         if self.link.closed:
             return
         if self._idle_s and now - self._heard >= self._idle_s:
+            self._performer.cut["idle"] += 1
             self._performer.bad_bytes(self, FrameError("link", None, f"nothing heard for {self._idle_s:g} s"))
             return
         if self._keep_alive_s and now - self._said >= self._keep_alive_s:
@@ -97,11 +106,27 @@ class LinkProtocol(asyncio.Protocol):
             self._performer.bad_bytes(self, error)
             return
         if frames:
-            self._performer.frames(self, frames)
+            self.pass_on(frames if self._gate is None else self._gate.admit(frames))
         if deframer.error is not None:
             self._performer.bad_bytes(self, deframer.error)
         elif deframer.rest and (frames or not had_begun):
             self._watch()
+
+    def pass_on(self, frames: list[Frame]) -> None:
+        """Hand frames to the machine."""
+        if frames:
+            self._performer.frames(self, frames)
+
+    def hold(self, held: bool) -> None:
+        """Read nothing more from the peer for now, or read again."""
+        if self._pressure:
+            self._performer.held += held
+            self._pressure.hold(held)
+
+    def sign_in_missed(self) -> None:
+        """Nobody has become known on this connection in time."""
+        self._performer.cut["sign_in"] += 1
+        self._performer.bad_bytes(self, FrameError("link", None, "nobody has signed in on it"))
 
     def _watch(self) -> None:
         """Only a frame that has begun and not ended costs a timer; the timer is left to run when it ends."""
@@ -120,12 +145,17 @@ class LinkProtocol(asyncio.Protocol):
         if whole_by > loop.time():
             self._deadline = loop.call_at(whole_by, self._look)
         else:
+            self._performer.cut["frame"] += 1
             self._performer.bad_bytes(self, FrameError("frame", None, f"not whole after {self._frame_s:g} s"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
         self.link.closed = True
+        if self._gate is not None:
+            self._gate.close()
+        if isinstance(exc, TimeoutError):
+            self._performer.cut["gone"] += 1
         if self._idle is not None:
             self._idle.cancel()
         if self.lost is not None:
@@ -149,6 +179,7 @@ class LinkProtocol(asyncio.Protocol):
         if self._keep_alive_s:
             self._said = self._performer.loop.time()
         if self._pressure and self._pressure.overrun():
+            self._performer.cut["pressure"] += 1
             transport.abort()
 
     def close(self) -> None:

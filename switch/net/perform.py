@@ -7,12 +7,13 @@ durable in one commit, and after any storage error nothing leaves at all.
 import asyncio
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
-from switch.machine import Arm, Close, Link, Machine, Now, Out, Post, Send
+from switch.machine import REPLACED, Arm, Close, Link, Machine, Now, Out, Post, Send
 from switch.net.disk import Disk, StorageFailed
 from switch.net.link import LinkProtocol
+from switch.net.stranger import Strangers
 from switch.wire.errors import FrameError
 from switch.wire.framing import Frame, Framing
 
@@ -26,7 +27,9 @@ COMMIT_ROWS = 512
 class Performer:
     """Machine, loop and disk, and the links between them.
 
-    `failed` is called once when the disk can no longer be trusted; by then all links are closed.
+    `failed` is called once when the disk can no longer be trusted; by then all links are closed. `cut` counts the
+    connections this side ended by why (frame, idle, sign_in, pressure, replaced, gone), `held` how often a peer was not
+    read from because it said too much at once; `connections_max` is what the descriptor limit allows.
     """
 
     def __init__(
@@ -40,11 +43,15 @@ class Performer:
         self.disk = disk
         self.loop = loop
         self.connections_refused = 0
+        self.connections_max = 0
+        self.cut: Counter[str] = Counter()
+        self.held = 0
         self._failed = failed
         self._links: dict[Link, LinkProtocol] = {}
         self._waiting: deque[Send] = deque()
         self._out: Out = []
         self._generation = 0
+        self._turned_away = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._commit: asyncio.Handle | None = None
@@ -61,14 +68,24 @@ class Performer:
     @property
     def connections_opened(self) -> int:
         """Since the start, counterparts' lines among them."""
-        return self._generation
+        return self._generation - self._turned_away
 
     def protocol(
-        self, framing: Framing, frame_s: float, name: str = "", idle_s: float = 0.0, keep_alive_s: float = 0.0
+        self,
+        framing: Framing,
+        frame_s: float,
+        name: str = "",
+        idle_s: float = 0.0,
+        keep_alive_s: float = 0.0,
+        strangers: Strangers | None = None,
+        *,
+        place: int = 0,
+        way: str = "both",
     ) -> LinkProtocol:
         """A new connection's protocol, with a Link of its own."""
         self._generation += 1
-        return LinkProtocol(self, framing, Link(self._generation, name), frame_s, idle_s, keep_alive_s)
+        link = Link(self._generation, name, place=place, way=way)
+        return LinkProtocol(self, framing, link, frame_s, idle_s, keep_alive_s, strangers)
 
     def now(self) -> Now:
         """Both clocks, read once for all messages of a turn of the loop, whose own time stands still meanwhile."""
@@ -81,6 +98,12 @@ class Performer:
 
     def connected(self, protocol: LinkProtocol) -> None:
         if self._dead:
+            protocol.close()
+            return
+        if self.connections_max and not protocol.link.name and len(self._links) >= self.connections_max:
+            # A listener asks before it accepts; many accepted at once are only counted here.
+            self._turned_away += 1
+            self.connections_refused += 1
             protocol.close()
             return
         self._links[protocol.link] = protocol
@@ -161,6 +184,8 @@ class Performer:
         protocol = self._links.get(close.link)
         if protocol is not None:
             log.debug("closing %r: %s", close.link, close.reason)
+            if close.reason == REPLACED:
+                self.cut["replaced"] += 1
             protocol.close()
 
     def _commit_soon(self) -> None:

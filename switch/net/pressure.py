@@ -13,11 +13,11 @@ class Pressure:
     aborted, so that one peer can hold no more than HARD_LIMIT bytes of ours.
     """
 
-    __slots__ = ("_paused", "_transport")
+    __slots__ = ("_held", "_paused", "_transport")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        self._paused = False
+        self._paused = self._held = False
         transport.set_write_buffer_limits(high=HIGH_WATER)
 
     def pause_writing(self) -> None:
@@ -27,7 +27,19 @@ class Pressure:
 
     def resume_writing(self) -> None:
         self._paused = False
-        if not self._transport.is_closing():
+        if not self._held and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def hold(self, held: bool) -> None:
+        """Leave the peer's bytes unread for another reason than its own not reading, or no longer."""
+        if held == self._held:
+            return
+        self._held = held
+        if self._transport.is_closing() or self._paused:
+            return
+        if held:
+            self._transport.pause_reading()
+        else:
             self._transport.resume_reading()
 
     def overrun(self) -> bool:

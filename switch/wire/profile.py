@@ -98,6 +98,7 @@ class PosTimers(_Section, frozen=True, kw_only=True):
 
     reply_s: float = 60.0
     idle_s: float = 300.0
+    sign_in_s: float = 30.0
     frame_s: float = 5.0
 
 
@@ -160,13 +161,16 @@ class NetworkKeysSection(_Section, frozen=True, kw_only=True):
 
 
 class NetworkReversalSection(_Section, frozen=True, kw_only=True):
-    """DE60.1 reasons, the MTI of a repeat and when to repeat."""
+    """DE60.1 reasons, the MTI of a repeat and when to repeat; after `alarm_tries` somebody should look, after
+    `expire_s` what is stored is settled by hand."""
 
     timeout: str = "0000"
     terminal: str = "4351"
     repeat_mti: Literal["0420", "0421"] = "0420"
     first_repeat_s: float = 60.0
     repeat_max_s: float = 900.0
+    alarm_tries: int = 6
+    expire_s: float = 86_400.0
     accepted: tuple[str, ...] = ("00", "25", "12", "94")
     suspicious: tuple[str, ...] = ("25",)
 
@@ -181,11 +185,14 @@ class NetworkChipSection(_Section, frozen=True, kw_only=True):
 
 
 class NetworkTimers(_Section, frozen=True, kw_only=True):
-    """Seconds."""
+    """Seconds. So many requests in a row without an answer (`breaker_timeouts`, 0: never) break a line; it must answer
+    a line test within `breaker_s` before it is given anything more."""
 
     reply_s: float = 30.0
     keep_alive_s: float = 30.0
     line_test_s: float = 60.0
+    breaker_timeouts: int = 10
+    breaker_s: float = 5.0
     reconnect_s: float = 1.0
     frame_s: float = 5.0
 

@@ -119,7 +119,7 @@ class Item:
     @property
     def counts(self) -> bool:
         """Whether it stands in the batch's totals: approved, not reversed, and of a kind that moves money."""
-        return self.state == "approved" and self.row.sign != 0
+        return self.state == "approved" and self.reversal == "none" and self.row.sign != 0
 
     def name(self) -> Original:
         """This item as the original of a void, a refund or a completion."""
@@ -256,9 +256,7 @@ class Memory:
         """The open batch, by the sign of each kind; what is reversed, declined or unknown does not count."""
         debit = debits = credit = credits_ = 0
         for item in self.items:
-            if item.state != "approved":
-                continue
-            sign = item.row.sign
+            sign = item.row.sign if item.counts else 0
             if sign > 0:
                 debit, debits = debit + item.amount_minor, debits + 1
             elif sign < 0:

@@ -1,0 +1,70 @@
+"""`shoudan clearing verify`: a book read from outside, each row against its link, the whole against its witness."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import apsw
+import typer
+
+from switch.clearing.schema import ISSUER_TABLES, SWITCH_TABLES
+from switch.net.chain import CHAIN, BrokenChain, Checked, read_witness, witness_path
+
+
+def verify_book(book: Path, witness: Path | None = None) -> dict[str, Any]:
+    """What there is to say of a journal or ledger: `sound`, `fault` (names the row), `rows` (with a link), `last` (row)
+    and its `link` (hexadecimal), `witness` (the row it has seen, None without one).
+
+    The witness is looked for beside the book where no other is named. Raises typer.BadParameter for a file that is no
+    such book.
+    """
+    if not book.is_file():
+        raise typer.BadParameter(f"{book}: no such file")
+    try:
+        connection = apsw.Connection(str(book), flags=apsw.SQLITE_OPEN_READONLY)
+        present = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except apsw.Error as error:
+        raise typer.BadParameter(f"{book}: not a book ({error})") from None
+    names = [table.name for table in (*SWITCH_TABLES, *ISSUER_TABLES) if table.name in present]
+    if not names or CHAIN.name not in present:
+        raise typer.BadParameter(f"{book}: no book with a chain: a journal or ledger of this release is needed")
+    found: dict[str, Any] = {"sound": True, "fault": "", "rows": 0, "last": 0, "link": "", "witness": None}
+    checked: Checked | None = None
+    try:
+        seen = read_witness(witness or witness_path(book))
+        found["witness"] = seen.number if seen else None
+        checked = Checked(connection, names, seen)
+        for _ in checked:
+            pass
+    except (BrokenChain, apsw.Error) as error:
+        found["sound"], found["fault"] = False, str(error)
+    if checked is not None:
+        found.update(rows=checked.rows, last=checked.last, link=checked.link.hex())
+    return found
+
+
+def verify_command(
+    journal: Annotated[Path, typer.Option(help="The switch's journal, or an issuers' ledger.")],
+    witness: Annotated[
+        Path | None, typer.Option(help="A witness that stands elsewhere; else the one beside the book.")
+    ] = None,
+    json_to: Annotated[
+        str, typer.Option("--json", help="Write the result as JSON to this file, or - for stdout.")
+    ] = "",
+) -> None:
+    """Check that every row of a journal chains to the one before, and that none is missing at its end.
+
+    The process that writes it may be running. Exits 0 for a sound book, 1 for one that is not, naming the row.
+    """
+    found = verify_book(journal, witness)
+    if json_to:
+        text = json.dumps(found, indent=1)
+        if json_to == "-":
+            typer.echo(text)
+        else:
+            Path(json_to).write_text(text + "\n", encoding="utf-8")
+    if json_to != "-":
+        seen = "no witness 无见证" if found["witness"] is None else f"witness at row {found['witness']:,}"
+        verdict = "sound 完整" if found["sound"] else f"NOT sound 不完整: {found['fault']}"
+        typer.echo(f"{found['rows']:,} rows chained to row {found['last']:,} (link {found['link']}), {seen}: {verdict}")
+    raise typer.Exit(0 if found["sound"] else 1)

@@ -1,0 +1,30 @@
+"""How much may wait at a time: beyond it new requests are refused at once, before anyone else sees them.
+
+Refused are only requests that begin something. Reversals, confirmations, uploads and notices are never refused: they
+speak of what has happened.
+"""
+
+from typing import Final, NamedTuple
+
+from switch.engine.counterpart import Counterpart
+from switch.wire.transactions import Transaction
+
+
+class Limits(NamedTuple):
+    """`admitted_max` requests of terminals wait for an answer, `inflight_max` of them for one counterpart's, and
+    `stored_max` messages are stored for it; `code` is what the others are told."""
+
+    admitted_max: int = 20_000
+    inflight_max: int = 10_000
+    stored_max: int = 100_000
+    code: str = "96"
+
+    def exceeded(self, counterpart: Counterpart, row: Transaction) -> bool:
+        """Whether a counterpart has enough to do, so that a new request of this row is refused."""
+        if row.advice:
+            return False
+        return len(counterpart.inflight) >= self.inflight_max or counterpart.stored >= self.stored_max
+
+
+USUAL_LIMITS: Final = Limits()
+"""What holds where nothing is said."""
