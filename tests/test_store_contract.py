@@ -8,8 +8,9 @@ from typing import Any
 import apsw
 import pytest
 
-from scenarios.world.store import Died, Platter, Store
+from scenarios.world.store import Died, Platter, Store, frames
 from switch.clearing.schema import SWITCH_TABLES
+from switch.net.chain import BrokenChain
 from switch.net.disk import Disk, StorageFailed, StoreInUse
 
 Open = Callable[[], Any]
@@ -195,3 +196,66 @@ def test_sqlite_is_what_the_simulation_stands_for(tmp_path: Path) -> None:
     assert (seen, after) == ([0, 0], [1, 1])
     other.close()
     disk.close()
+
+
+# what was written, and nothing else: the chain and the witness
+
+
+def filled(path: Path, make: str) -> tuple[Open, Callable[[int], None]]:
+    """A book of 14 commits, opened again by the first; the second puts back a copy of its first n rows."""
+    if make == "simulated":
+        platter = Platter()
+        open_it: Open = lambda: Store(platter, SWITCH_TABLES)  # noqa: E731
+    else:
+        open_it = lambda: Disk(path / "j.db", SWITCH_TABLES)  # noqa: E731
+    store, copies = open_it(), {}
+    for number in range(1, 15):
+        store.add(number, "day", day(number))
+        store.commit()
+        if make == "sqlite":
+            store._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            copies[number] = (path / "j.db").read_bytes()
+    store.close()
+
+    def put_back(rows: int) -> None:
+        if make == "simulated":
+            platter._replace(platter.data[: [end for _, end in frames(platter.data)][rows - 1]])
+        else:
+            (path / "j.db").write_bytes(copies[rows])
+
+    return open_it, put_back
+
+
+@pytest.mark.parametrize("make", ["sqlite", "simulated"])
+def test_an_old_copy_in_the_place_of_a_book_is_refused(make: str, tmp_path: Path) -> None:
+    open_it, put_back = filled(tmp_path, make)
+    put_back(9)
+    with pytest.raises(BrokenChain, match="ends with row 9, its witness has seen row 14: rows 10 to 14 are missing"):
+        open_it()
+    put_back(14)
+    store = open_it()
+    assert store.durable == 14
+    store.close()
+
+
+def test_a_hand_in_the_simulated_book_is_found_and_what_it_did_put_right() -> None:
+    for share in (0.0, 0.4, 1.0):
+        platter = Platter()
+        store = Store(platter, SWITCH_TABLES)
+        for number in range(1, 15):
+            store.add(number, "day", day(number))
+            store.commit()
+        store.close()
+        assert platter.tamper(share)
+        with pytest.raises(BrokenChain, match=rf"row {1 + int(13 * share)} is "):
+            Store(platter, SWITCH_TABLES)
+        platter.put_right()
+        assert numbers(platter) == list(range(1, 15))
+
+
+def test_a_witness_behind_its_book_does_no_harm() -> None:
+    platter = written(3)
+    early = written(1)
+    platter.witness = early.witness
+    assert early.witness is not None and early.witness.number == 1
+    assert numbers(platter) == [1, 2, 3]

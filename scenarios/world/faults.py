@@ -90,6 +90,8 @@ KINDS: Final = (
     Kind("clock", "a wall clock jumps", (54, 55), _HOSTS, most=3),
     Kind("disk_full", "no space for a commit", (58,), _HOSTS, most=2, also=("storage",)),
     Kind("sync_fails", "an input/output error at the sync", (59,), _HOSTS, most=2, also=("storage",)),
+    Kind("restored", "an old copy put in the place of a book", (63,), _HOSTS, most=1, also=("tests",)),
+    Kind("tampered", "a row changed by hand, checksums right", (63,), _HOSTS, most=1, also=("tests",)),
     Kind("slow_sync", "syncs that take seconds", (60,), _HOSTS, (5.0, 40.0), 2, ("storage",)),
     Kind("jam_none", "a machine jams, nothing comes out", (), ("machine",), most=2, also=("tests", "processes")),
     Kind("jam_part", "a machine jams with a part of the notes out", (), ("machine",), most=2, also=("tests",)),

@@ -13,6 +13,7 @@ from scenarios.world.network import Clock, End, Road, Wire
 from scenarios.world.store import Died, Platter, Store
 from switch.clearing.schema import Table
 from switch.machine import Arm, Close, Link, Machine, Now, Out, Post, Send
+from switch.net.chain import BrokenChain
 from switch.net.disk import StorageFailed
 from switch.wire.errors import FrameError
 from switch.wire.framing import Deframer, Framing
@@ -30,6 +31,7 @@ class Witness(Protocol):
     def stepped(self, host: "Host", out: Out) -> None: ...
     def durable(self, host: "Host", rows: list[tuple[str, tuple[Any, ...]]]) -> None: ...
     def left(self, host: "Host", send: Send) -> None: ...
+    def broken(self, invariant: str, what: str) -> None: ...
     def ended(self, host: "Host", why: str) -> None: ...
     def started(self, host: "Host", rows: list[tuple[str, tuple[Any, ...]]]) -> None: ...
 
@@ -124,11 +126,19 @@ class Host:
         self._timer_at, self._committing = 0.0, False
         try:
             self.store = Store(self.platter, self.plan.tables, lambda rows: world.judge.durable(self, rows))
+            if self.platter.true is not None:
+                world.judge.broken("I28", f"{self.name} has started on a book that is not its own")
             rows = list(self.store.history())
             world.judge.started(self, rows)
             self.machine = self.plan.build()
             self._do(lambda machine, now, out: self.plan.recover(machine, rows, now, out))
             self._commit_now(self.life)
+        except BrokenChain:
+            self.up = False
+            world.reached("a book that is not what was written refused")
+            self.platter.put_right()
+            world.at(world.now + RESTART_S, f"start {self.name}", self.start)
+            return
         except Died:
             world.reached("killed while recovering")
             self._died()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from scenarios.world import store
 from scenarios.world.host import Host
 from scenarios.world.store import Store
 from scenarios.world.world import play
@@ -310,6 +311,7 @@ MUTANTS: Final = (
     Mutant("L2", "a reversed load stays with the receiving card", Bank, "decide", _l2),
     Mutant("C1", "notes that came out taken for none", Vault, "dispense", _c1),
     Mutant("C2", "an unanswered deposit not confirmed", atm, "_confirm", _c2),
+    Mutant("J1", "a book shorter than its witness is taken", store, "refuse_short", _forgotten),
     Mutant("D1", "an issuer reverses into a day that is closed", Bank, "_judge_reversal", _d1),
     Mutant("D2", "the switch reverses what settled on a closed day", ReverseDesk, "_day_closed", _d2),
     Mutant("D3", "the change of day forgotten at a restart", recover, "_day", _d3),

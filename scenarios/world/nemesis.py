@@ -388,6 +388,16 @@ class Nemesis:
     def on_sync_fails(self, fault: Fault) -> None:
         self._host(fault).platter.troubles.append("eio")
 
+    def on_restored(self, fault: Fault) -> bool:
+        host = self._host(fault)
+        host.kill_and_restart(0.5)
+        return host.platter.restore_copy(self._draw.random())
+
+    def on_tampered(self, fault: Fault) -> bool:
+        host = self._host(fault)
+        host.kill_and_restart(0.5)
+        return host.platter.tamper(self._draw.random())
+
     def on_slow_sync(self, fault: Fault) -> None:
         host = self._host(fault)
         host.sync_s = self._draw.choice((0.2, 2.0))

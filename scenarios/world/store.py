@@ -1,8 +1,9 @@
 """A simulated disk behind the door of `switch.net.disk.Disk`: what was synced survives, the rest may be torn.
 
 A `Platter` is the medium and outlives its processes; a `Store` is one process's hold on it. A commit is one frame
-(length, CRC, rows): after a crash the frames that are whole stand, a torn one at the end is cut off, and a damaged one
-before the end is a store that nobody may start on.
+(length, CRC, rows, the link of the last one): after a crash the frames that are whole stand, a torn one at the end is
+cut off, and a damaged one before the end is a store that nobody may start on. Neither may anybody on one whose chain is
+broken, or that is shorter than its witness, which is noted after each commit as that of `Disk` is.
 """
 
 import random
@@ -14,6 +15,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from switch.clearing.schema import Table
+from switch.net.chain import START, BrokenChain, Witness, link_of, refuse_short
 from switch.net.disk import StorageFailed, StoreInUse
 
 Trouble: TypeAlias = Literal["", "eio", "enospc", "dies before sync", "dies after sync"]
@@ -21,6 +23,23 @@ Trouble: TypeAlias = Literal["", "eio", "enospc", "dies before sync", "dies afte
 
 _HEAD: Final = struct.Struct(">II")
 _FULL_SHARE: Final = 3
+MUCH: Final = 12
+"""Frames that a book has before anybody thinks of putting back a copy."""
+
+
+def framed(content: tuple[Any, bytes]) -> bytes:
+    """One commit as it is written: its rows and the link of the last."""
+    payload = msgspec.msgpack.encode(content)
+    return _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+def frames(data: bytes | bytearray) -> Iterator[tuple[int, int]]:
+    """Where each frame begins and ends."""
+    at = 0
+    while at < len(data):
+        end = at + _HEAD.size + _HEAD.unpack_from(data, at)[0]
+        yield at, end
+        at = end
 
 
 class Died(BaseException):
@@ -28,9 +47,10 @@ class Died(BaseException):
 
 
 class Platter:
-    """The medium: `data` of which the first `synced` bytes survive anything. `troubles` meet the next commits."""
+    """The medium: `data` of which the first `synced` bytes survive anything, and the witness beside it. `troubles` meet
+    the next commits. `true` is what stood there before somebody put something else in its place."""
 
-    __slots__ = ("data", "held", "synced", "torn", "troubles", "unsure")
+    __slots__ = ("data", "held", "synced", "torn", "troubles", "true", "unsure", "witness")
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -39,6 +59,35 @@ class Platter:
         self.troubles: list[Trouble] = []
         self.torn = 0
         self.unsure = 0
+        self.witness: Witness | None = None
+        self.true: bytes | None = None
+
+    def restore_copy(self, share: float) -> bool:
+        """Somebody puts back a copy made when the book had that share of its frames; False for one too short."""
+        ends = [end for _, end in frames(self.data)]
+        if len(ends) < MUCH:
+            return False
+        self._replace(self.data[: ends[int((len(ends) - 1) * share)]])
+        return True
+
+    def tamper(self, share: float) -> bool:
+        """A hand in the file: a row is changed and the checksum made anew; False for a book too short."""
+        places = list(frames(self.data))
+        if len(places) < MUCH:
+            return False
+        begin, end = places[int((len(places) - 1) * share)]
+        rows, link = msgspec.msgpack.decode(self.data[begin + _HEAD.size : end])
+        rows[0][1][1] += 1  # its time
+        self._replace(self.data[:begin] + framed((rows, link)) + self.data[end:])
+        return True
+
+    def _replace(self, data: bytearray) -> None:
+        self.true, self.data, self.synced = bytes(self.data), data, len(data)
+
+    def put_right(self) -> None:
+        """The true book is found and put back."""
+        if self.true is not None:
+            self.data, self.synced, self.true = bytearray(self.true), len(self.true), None
 
     def crash(self, draw: random.Random) -> None:
         """The process is gone, and of what was not synced any beginning may have reached the medium."""
@@ -53,11 +102,12 @@ class Platter:
 class Store:
     """One process's rows on a platter. The same door as `Disk`: add, pending, commit, durable, history, close.
 
-    Raises StoreInUse where another process holds the platter, StorageFailed where a frame before the end is damaged.
+    Raises StoreInUse where another process holds the platter, StorageFailed where a frame before the end is damaged,
+    BrokenChain where the rows are not those that were written.
     `told` is called with the rows of each commit that was made durable.
     """
 
-    __slots__ = ("_last", "_pending", "_platter", "_tables", "commits", "durable", "gaps", "rows", "told")
+    __slots__ = ("_last", "_link", "_pending", "_platter", "_tables", "commits", "durable", "gaps", "rows", "told")
 
     def __init__(
         self,
@@ -73,8 +123,25 @@ class Store:
         self.commits = self.rows = self.gaps = 0
         self.told = told
         self._repair()
+        self.durable = self._last = 0
+        self._link = START
+        self._follow()
+        refuse_short("the platter", self._last, platter.witness)
         platter.held = True
-        self.durable = self._last = max((row[0] for _, row in self.history()), default=0)
+
+    def _follow(self) -> None:
+        """Read all frames against the chain."""
+        platter, seen = self._platter, self._platter.witness
+        for begin, end in frames(platter.data):
+            rows, link = msgspec.msgpack.decode(platter.data[begin + _HEAD.size : end])
+            for table, row in rows:
+                self._link = link_of(self._link, table, row)
+                self._last = row[0]
+                if seen is not None and seen.number == row[0] and seen.link != self._link:
+                    raise BrokenChain(f"row {row[0]} is another one than the witness has seen")
+            if self._link != link:
+                raise BrokenChain(f"row {self._last} is not what was written: the chain is broken there")
+        self.durable = self._last
 
     def _repair(self) -> None:
         """Cut a torn frame off the end; what then stands is made to last."""
@@ -114,8 +181,10 @@ class Store:
         """Make all rows taken so far durable; the highest durable number. StorageFailed on any storage error."""
         platter, rows = self._platter, self._pending
         trouble: Trouble = platter.troubles.pop(0) if platter.troubles else ""
-        payload = msgspec.msgpack.encode(rows)
-        frame = _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
+        link = self._link
+        for table, row in rows:
+            link = link_of(link, table, row)
+        frame = framed((rows, link))
         if trouble == "enospc":
             platter.data += frame[: len(frame) // 2]
             raise StorageFailed("no space left")
@@ -125,6 +194,7 @@ class Store:
         if trouble == "dies before sync":
             raise Died
         platter.synced = len(platter.data)
+        self._link, platter.witness = link, Witness(self._last, link)
         self.durable = self._last
         self.commits += 1
         self.rows += len(rows)
@@ -136,13 +206,10 @@ class Store:
 
     def history(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """All rows of all tables as (table, row), in the order of their numbers."""
-        at, data = 0, bytes(self._platter.data)
-        while at < len(data):
-            size, _ = _HEAD.unpack_from(data, at)
-            at += _HEAD.size
-            for table, row in msgspec.msgpack.decode(data[at : at + size]):
+        data = bytes(self._platter.data)
+        for begin, end in frames(data):
+            for table, row in msgspec.msgpack.decode(data[begin + _HEAD.size : end])[0]:
                 yield table, tuple(row)
-            at += size
 
     def close(self) -> None:
         """Let go of the platter."""

@@ -66,6 +66,15 @@ def chained(before: bytes, rows: list[Numbered]) -> list[tuple[int, int, bytes]]
     return [(rows[-1][1][0], len(rows), b"".join(links))]
 
 
+def refuse_short(name: str, last: int, witness: Witness | None) -> None:
+    """Raises BrokenChain for a book that ends with row `last` where its witness has seen a later one."""
+    if witness is not None and witness.number > last:
+        raise BrokenChain(
+            f"{name} ends with row {last}, its witness has seen row {witness.number}: "
+            f"rows {last + 1} to {witness.number} are missing"
+        )
+
+
 def witness_path(book: Path) -> Path:
     return book.with_name(book.name + ".witness")
 
@@ -219,10 +228,6 @@ class Checked:
         wanted, stored = links.take()
         if stored:
             raise BrokenChain(f"row {wanted} is missing")
-        if witness and self.last < witness.number:
-            raise BrokenChain(
-                f"the book ends with row {self.last}, its witness has seen row {witness.number}: "
-                f"rows {self.last + 1} to {witness.number} are missing"
-            )
+        refuse_short("the book", self.last, witness)
         if witness and not first:
             raise BrokenChain(f"the book has no chain, and its witness has seen row {witness.number} of one")

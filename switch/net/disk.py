@@ -24,6 +24,7 @@ from switch.net.chain import (
     chained,
     in_order,
     read_witness,
+    refuse_short,
     witness_path,
 )
 from switch.timings import LOCAL_BOUNDS_S, SIZE_BOUNDS, Timings
@@ -101,12 +102,7 @@ class Disk:
 
     def _last_link(self) -> bytes:
         """The link to chain to; refuses a book shorter than its witness before anything reads it."""
-        witness = read_witness(witness_path(self.path))
-        if witness is not None and witness.number > self.durable:
-            raise BrokenChain(
-                f"{self.path.name} ends with row {self.durable}, its witness has seen row {witness.number}: "
-                f"rows {self.durable + 1} to {witness.number} are missing"
-            )
+        refuse_short(self.path.name, self.durable, read_witness(witness_path(self.path)))
         last = self._connection.execute("SELECT links FROM chain ORDER BY number DESC LIMIT 1").fetchone()
         return last[0][-LINK_BYTES:] if last else START
 
