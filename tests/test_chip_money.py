@@ -56,7 +56,8 @@ def test_a_certificate_that_no_host_was_asked_for_is_paid_by_the_account():
     assert member.last("effect") == "debit"
 
 
-def test_a_reversal_of_the_first_try_says_nothing_of_the_take_up():
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_reversal_of_the_first_try_says_nothing_of_the_take_up(restart):
     member = Member("cups")
     chip = TestChip(member.portfolio, member.card(chip=""))
     before = chip.card.balance_minor
@@ -66,6 +67,8 @@ def test_a_reversal_of_the_first_try_says_nothing_of_the_take_up():
     take_up = request(member, chip, "load_takeup", 0, de4=None)
     assert chip.takes(member.ask(take_up)[55]).keys() == {"00030001"}
     assert chip.balance_minor == 3_000
+    if restart:
+        member = member.restarted()
     owed = member.reversal(load, de55=tlv.write({"9F36": b"\0\1", "DF31": bytes(5)}))
     assert member.ask(owed)[39] == "25"
     assert member.account(chip.card).available_minor == before - 3_100

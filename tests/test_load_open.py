@@ -1,6 +1,7 @@
 """The open-loop engine's parts: schedules, latencies, mixes, limits, the loop itself on a work that is made up."""
 
 import asyncio
+import itertools
 import json
 import random
 import time
@@ -48,7 +49,7 @@ def test_poisson_arrivals_keep_the_rate_and_vary_as_chance_does() -> None:
 
 def _pairs(values: Any) -> list[tuple[float, float]]:
     kept = list(values)
-    return list(zip(kept, kept[1:], strict=False))
+    return list(itertools.pairwise(kept))
 
 
 @pytest.mark.parametrize("schedule", ["ramp", "spike", "day"])

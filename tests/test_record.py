@@ -153,6 +153,23 @@ def test_a_silent_host_is_explained() -> None:
     assert "DE11 is 777777, not 000003; it agrees in MTI, DE41, DE42" in told["why"][1]
 
 
+def test_an_answer_nobody_could_see_is_declared_and_no_difference() -> None:
+    house, exchanges, _ = recorded()
+    into = assembler(House(), PanMap(keep=True), keys=False)
+    sale = exchanges[1]
+    body = house.line.codec.encode(sale.request.mti, sale.request.fields)
+    assert not list(into.frame(1.0, 1, "up", Frame(b"", b"", body)))
+    [found] = list(into.event(1.5, 1, "end"))
+    assert found.hung_up
+    assert found.why[0] == "the connection ended before an answer"
+    sale.reply, sale.hung_up = None, True
+    result = played(House(), exchanges[:2])
+    assert (result.agreed, result.answered_now, result.same) == (True, 1, 2)
+    sale.hung_up = False
+    result = played(House(), exchanges[:2])
+    assert (result.agreed, result.by_field) == (False, {"MTI": 1})
+
+
 # why no match
 
 

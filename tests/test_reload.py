@@ -67,7 +67,9 @@ def test_a_changed_chip_table_is_in_force_for_the_next_message(site: tuple[Path,
     before = engine.office.chips
     assert len(before.lists["5"]) == 4, "the shipped one"
     switch = directory / "switch.toml"
-    switch.write_text('chips = "chips.toml"\nca_keys = "keys.toml"\n' + switch.read_text("utf-8"), encoding="utf-8")
+    text = switch.read_text("utf-8")
+    assert 'ca_keys = "ca-keys.toml"' in text
+    switch.write_text(text.replace('"ca-keys.toml"', '"keys.toml"'), encoding="utf-8")
     (directory / "chips.toml").write_text('[no_pin]\nmerchants = "all"\nbins = ["621214"]\n', encoding="utf-8")
     with pytest.raises(ConfigError, match=r"keys\.toml: No such file"):
         again(directory, config, engine)

@@ -28,9 +28,11 @@ from terminals.own import own_terminals, read_transport_keys
 
 GOALS: Final = {"full": 3_000, "lean": 25_000, "locust": 3_000}
 """Online taps a second and core."""
-RATES: Final = {"full": 1_400.0, "lean": 20_000.0}
-"""What is offered while it is measured: what the host beside it answers."""
-TERMINALS: Final = 1_000
+RATES: Final = {"full": 4_000.0, "lean": 25_000.0}
+"""What is offered while it is measured: more than it can, the rest is skipped."""
+TERMINALS: Final = 200
+CARDS: Final = 256
+"""Few enough that their keys stay at hand, as those of a terminal's neighbourhood do."""
 CONNECTIONS: Final = 50
 USERS: Final = 20
 SEED: Final = 7
@@ -94,14 +96,15 @@ def _order(ground: Path, mode: str, seconds: float) -> Order:
     return Order(
         host="127.0.0.1", port=told["port"], profile=profile, terminals=terminals, mode=mode, mix=read_mix("sale=1"),
         curve=Curve(((0.0, rate), (seconds, rate))), seed=SEED, cards_per_issuer=told["cards_per_issuer"], jtl_every=0,
+        cards=CARDS,
     )  # fmt: skip
 
 
 async def _warm_and_measured(order: Order) -> dict[str, Any]:
     """The figures of a run after a short one that warms code and cards."""
     ready = Ready(order)
-    await ready.enter(order)
-    await play(at_rate(order, order.curve.peak / 2, WARM_S), None, ready=ready)
+    await ready.enter(at_rate(order, 100.0, WARM_S))  # saturation is what `enter` would refuse
+    await play(at_rate(order, 1000.0, WARM_S), None, ready=ready)
     return await play(order, None, ready=ready)
 
 

@@ -28,7 +28,7 @@ THRESHOLDS: Final = ("max_p50_ms", "max_p99_ms", "max_failed_share", "min_rate")
 
 
 def broken(stats: Any, options: Any) -> list[str]:
-    """Which thresholds a run's totals break; one that is 0 is not asked for, but for the share of failures (below 0)."""
+    """Which thresholds a run's totals break; 0 (of the failed share: below 0) asks for nothing."""
     total = stats.total
     told = []
     for percent, most in ((0.5, options.max_p50_ms), (0.99, options.max_p99_ms)):

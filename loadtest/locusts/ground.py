@@ -9,7 +9,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from loadtest.people import People, fitted
+from loadtest.people import CARDS, People, fitted
 from switch.wire.profile import PosProfile, load_profile
 from terminals.device.atm import AtmMemory, balance_machine
 from terminals.device.dialogue import Line
@@ -31,7 +31,7 @@ class Ground:
     `people` are by how cards are read; all parts have cards of their own, so that no card is in two places.
     """
 
-    def __init__(self, directory: Path, host: str, share: int = 0, shares: int = 1) -> None:
+    def __init__(self, directory: Path, host: str, share: int = 0, shares: int = 1, cards: int = CARDS) -> None:
         try:
             told: dict[str, Any] = json.loads((directory / "load.json").read_text(encoding="utf-8"))
             profile = load_profile(directory / "profile-pos.toml")
@@ -53,13 +53,20 @@ class Ground:
         self._given: dict[str, int] = {}
         self._people: dict[str, People] = {}
         self._told = told
+        self._cards = cards
         self._share, self._shares = share, shares
 
     def people(self, entry: str) -> People:
         """The people whose cards are read so."""
         if entry not in self._people:
             people = (
-                People(entry, self.draw, seed=self._told["seed"], cards_per_issuer=self._told["cards_per_issuer"])
+                People(
+                    entry,
+                    self.draw,
+                    seed=self._told["seed"],
+                    cards_per_issuer=self._told["cards_per_issuer"],
+                    cards=self._cards,
+                )
                 .share(self._share, self._shares)
                 .personalised()
             )

@@ -44,7 +44,9 @@ def begin(environment: Any, **_: Any) -> None:
     environment.ground = None
     environment.set_up_failed = lambda text: _set_up_failed(environment, text)
     if isinstance(runner, MasterRunner):
-        runner.register_message(_SET_UP, lambda environment, msg, **_: _set_up_failed(environment, str(msg.data)))
+        runner.register_message(
+            _SET_UP, lambda environment, msg, **_: _set_up_failed(environment, str(msg.data["text"]))
+        )
     if not isinstance(runner, WorkerRunner) and asked.shape:
         environment.shape_class = SHAPES[asked.shape](
             asked.shape_users, asked.shape_seconds, Path(asked.ground) if asked.ground else None
@@ -80,7 +82,7 @@ def _set_up_failed(environment: Any, text: str) -> None:
     logging.getLogger("shoudan").error("set-up failed: %s", text)
     runner = environment.runner
     if isinstance(runner, WorkerRunner):
-        runner.send_message(_SET_UP, text)
+        runner.send_message(_SET_UP, {"text": text})
     elif runner is not None:
         runner.quit()
 

@@ -22,14 +22,15 @@ from loadtest.locusts.ground import Ground
 from loadtest.locusts.users import TapUser
 
 FRAME = b"\x01\x2c" + bytes(300)
-_WARM_S = 1.0
+CARDS = 256
+_WARM_S = 1.5
 
 
 def taps(ground: Path, users: int, seconds: float) -> dict[str, Any]:
     """TapUsers on a local runner, counted after a second."""
     classes: list[type[User]] = [TapUser]
     environment: Any = Environment(user_classes=classes)
-    environment.ground = Ground(ground, "")
+    environment.ground = Ground(ground, "", cards=CARDS)
     runner = environment.create_local_runner()
     runner.start(users, spawn_rate=users)
     gevent.sleep(_WARM_S)

@@ -6,7 +6,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -19,7 +19,7 @@ from loadtest.house import HouseFailed, house
 from loadtest.open import compare as comparing
 from loadtest.open import knee as knees
 from loadtest.open.arrivals import SCHEDULES, curve
-from loadtest.open.limits import Impossible
+from loadtest.open.limits import Impossible, check_terminals
 from loadtest.open.mix import AS_GIVEN, read_mix
 from loadtest.open.run import SUMMARY, Order, Ready, at_rate, play
 from loadtest.open.tills import NobodySignedIn
@@ -94,17 +94,19 @@ def _order(
     if not terminals.isdecimal() or not int(terminals):
         raise BadOrder(f"--terminals {terminals!r}: without --host the number of terminals is needed")
     wanted = int(terminals)
-    with tempfile.TemporaryDirectory(prefix="shoudan-load-", dir=out) as place:
-        # Half of the terminals have a field: so many more are minted that enough of them do.
-        with house(Path(place), wanted if entry == "stripe" else wanted * 3 + 20, seed) as running:
-            spoken_here = load_profile(running.directory / "profile-pos.toml")
-            assert isinstance(spoken_here, PosProfile)
-            keys = transport_keys(running.directory / "transport-keys.csv")
-            own = _able(own_terminals(running.directory / "terminals.csv", keys, spoken_here.suites), entry)[:wanted]
-            yield Order(
-                host="127.0.0.1", port=running.port, profile=spoken_here, terminals=own, seed=seed,
-                cards_per_issuer=running.cards_per_issuer, **rest,
-            ), running.pids  # fmt: skip
+    check_terminals(wanted)
+    # Half of the terminals have a field: so many more are minted that enough of them do.
+    with ExitStack() as stack:
+        place = stack.enter_context(tempfile.TemporaryDirectory(prefix="shoudan-load-", dir=out))
+        running = stack.enter_context(house(Path(place), wanted if entry == "stripe" else wanted * 3 + 20, seed))
+        spoken_here = load_profile(running.directory / "profile-pos.toml")
+        assert isinstance(spoken_here, PosProfile)
+        keys = transport_keys(running.directory / "transport-keys.csv")
+        own = _able(own_terminals(running.directory / "terminals.csv", keys, spoken_here.suites), entry)[:wanted]
+        yield Order(
+            host="127.0.0.1", port=running.port, profile=spoken_here, terminals=own, seed=seed,
+            cards_per_issuer=running.cards_per_issuer, **rest,
+        ), running.pids  # fmt: skip
 
 
 def _able(terminals: list[Any], entry: str) -> list[Any]:

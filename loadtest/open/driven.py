@@ -2,7 +2,7 @@
 
     python -m loadtest.open.driven GROUND RATE_MAX
 
-Input: `{"rate": 100.0}` sets the arrivals a second, `{"stop": true}` (or the end of input) ends. Output, twice a second:
+Input: `{"rate": 100.0}` sets the arrivals a second, `{"stop": true}` (or end of input) ends. Output, by half seconds:
 `{"samples": [[kind, why, milliseconds, count], ...]}` since the last line, `why` "" for what did not fail; first
 `{"ready": n}` with the number of terminals, or `{"failed": reason}`. Latencies are from the intended instant.
 """

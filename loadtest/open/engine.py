@@ -82,7 +82,7 @@ class Engine:
             await self._ended.wait()
             came = self._clock() - start
             end = self._clock() + drain_s
-            while (work.in_flight or self._due) and self._clock() < end and self.dead_after is None:
+            while (work.in_flight or self._due) and self._clock() < end and self.dead_after is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
             return came
         finally:

@@ -88,7 +88,8 @@ class Lane(asyncio.Protocol):
     """One terminal's connection in lean mode: one request under way, its answer matched by trace number."""
 
     __slots__ = (
-        "_deframer", "_frame", "_line", "_lines", "_transport", "intended", "left", "memory", "sent", "stan", "verified",
+        "_deframer", "_frame", "_line", "_lines", "_transport", "intended", "left", "memory", "sent", "stan",
+        "verified",
     )  # fmt: skip
 
     def __init__(self, lines: "Lines", memory: Memory, frame: Callable[[str, int], bytes]) -> None:

@@ -21,13 +21,14 @@ from loadtest.open.lean import SALES_MAX, Lines, prepared
 from loadtest.open.mix import Mix
 from loadtest.open.record import Record
 from loadtest.open.tills import Till, install, sign_in
-from loadtest.people import People, fitted, holder_of
+from loadtest.people import CARDS, People, fitted, holder_of
 from switch.wire.profile import PosProfile
 from switch.wire.roster import CardRow
 from terminals.device import chip, pos
 from terminals.device.dialogue import Line
 from terminals.drive.pump import with_card
 from terminals.fleet import Terminal
+from terminals.flow import Ask, Call
 
 SUMMARY: Final = "summary.json"
 LATE_MS: Final = 2.0
@@ -56,6 +57,7 @@ class Order:
     own: Sequence[CardRow] = ()
     seed: int = 0
     cards_per_issuer: int = 20_000
+    cards: int = CARDS
     draw: int = 1
     think_s: float = 1.0
     jtl_every: int = 1
@@ -77,13 +79,14 @@ class Ready:
     def __init__(self, order: Order) -> None:
         self.line = Line(order.profile)
         self.draw = random.Random(order.draw)
-        self.people = People(order.entry, self.draw, order.own, order.seed, order.cards_per_issuer).personalised()
+        self.people = People(
+            order.entry, self.draw, order.own, order.seed, order.cards_per_issuer, order.cards
+        ).personalised()
         self.tills: list[Till] = []
 
     async def enter(self, order: Order) -> None:
         """Refuse what this machine cannot give, and sign in. Raises Impossible, NobodySignedIn."""
         limits.check_terminals(len(order.terminals))
-        limits.check_rate(order.curve.peak, 0.0, order.mode)
         if order.mode == "lean":
             limits.check_lean(order.curve.total, len(order.terminals), SALES_MAX)
         memories = fitted(order.terminals, order.entry, self.draw.randbytes)
@@ -114,9 +117,9 @@ def _unsent(ready: Ready, order: Order) -> None:
     with contextlib.suppress(StopIteration):
         while True:
             effect = flow.send(answer)
-            if hasattr(effect, "body"):
+            if isinstance(effect, Call):
                 break
-            answer = holder(effect) if hasattr(effect, "what") else None
+            answer = holder(effect) if isinstance(effect, Ask) else None
     flow.close()
     memory.items.clear()
     memory.pending = None
@@ -278,7 +281,7 @@ async def _tell(record: Record, tell: Callable[[dict[str, float]], None]) -> Non
 def _interruptible(engine: Engine) -> Iterator[None]:
     """SIGINT and SIGTERM end the arrivals; what is under way is waited for and everything is written."""
     loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
     try:
         for number in numbers:
             loop.add_signal_handler(number, engine.stop)

@@ -177,7 +177,8 @@ def _of_length(shape: Shape, cut: _Frames, evidence: list[str]) -> int:
     if cut.cut and len(cut.frames) == 1:
         evidence.append("the length promises more than has come")
         return -2
-    evidence.append(f"the length is right for {len(cut.frames) - cut.cut} frames")
+    right = len(cut.frames) - cut.cut
+    evidence.append(f"the length is right for {right} " + ("frame" if right == 1 else "frames"))
     usual = shape.length in SPOKEN and not shape.counts_itself
     # Two zero bytes before each frame are the upper half of a longer prefix, more likely than keep-alives.
     return (4 if usual else 3) + min(len(cut.frames) - 1, 4) - 2 * min(cut.keepalives, 2)

@@ -118,6 +118,7 @@ class Assembler:
         elif what == "end":
             for one in self._open.values():
                 if one.exchange.connection == connection and not one.done:
+                    one.exchange.hung_up = True
                     self._unanswered(one)
             for way in ("up", "down"):
                 left = self._cutters.pop((connection, way), None)
@@ -191,6 +192,8 @@ class Assembler:
         self.tally.unanswered += 1
         found = why_no_match(exchange.request.mti, exchange.request.fields, self._strays, self._key, exchange.at)
         exchange.why = found.sentences()
+        if exchange.hung_up:
+            exchange.why.insert(0, "the connection ended before an answer")
 
     def _ready(self, now: float) -> Iterator[Exchange]:
         while self._open:

@@ -248,6 +248,7 @@ def _tell_replay(result: Result, json_to: str) -> None:
     console.print(f"  not compared but for being there 只比有无: {declared}; batch, keys and chip data made anew")
     for name, words in (
         (result.unanswered_then, "had no answer then and have none now"),
+        (result.answered_now, "answered now; the recorded connection had ended before an answer could be seen"),
         (result.left_out, "left out: the host's own requests, or not to be encoded"),
         (result.sign_ins, "sign-ins that the recording did not begin with"),
     ):

@@ -26,7 +26,8 @@ _BEIJING_S: Final = 8 * 3600
 
 @dataclass(slots=True)
 class Result:
-    """What a replay came to. `differences` holds the first SHOWN of them, each with the number of its exchange."""
+    """What a replay came to. `answered_now` are requests whose recorded connection had ended before an answer could be
+    seen: that is declared, no difference. `differences` holds the first SHOWN, each with its exchange's number."""
 
     sent: int = 0
     answered: int = 0
@@ -34,6 +35,7 @@ class Result:
     different: int = 0
     unanswered: int = 0
     unanswered_then: int = 0
+    answered_now: int = 0
     left_out: int = 0
     sign_ins: int = 0
     seconds: float = 0.0
@@ -52,6 +54,7 @@ class Result:
         return {
             "agreed": self.agreed, "sent": self.sent, "answered": self.answered, "same": self.same,
             "different": self.different, "unanswered": self.unanswered, "unanswered_then": self.unanswered_then,
+            "answered_now": self.answered_now,
             "left_out": self.left_out, "sign_ins": self.sign_ins, "seconds": round(self.seconds, 3),
             "by_field": dict(self.by_field), "notes": dict(self.notes), "differences": self.differences,
             "no_match": self.no_match,
@@ -227,7 +230,9 @@ class Replay:
             self._silent(played, at)
         else:
             _, found = player.reply(played, body)
-            if exchange.reply is None:
+            if exchange.reply is None and exchange.hung_up:
+                result.answered_now += 1  # then too, perhaps: nobody was there to see
+            elif exchange.reply is None:
                 found = [Difference(0, "no answer", "an answer"), *found]
             result.file(played, found)
         for note in played.notes:

@@ -37,8 +37,9 @@ class Told:
 
 @dataclass(slots=True, repr=False)
 class Exchange:
-    """A request and its answer, None where there was none: then `why` says what came instead. `at` and `took_s` in
-    seconds since the recording's begin; `way` is "up" for a request towards the host."""
+    """A request and its answer, None where there was none: then `why` says what came instead, and `hung_up` that the
+    connection had ended, so that nobody could have seen an answer. `at` and `took_s` in seconds since the recording's
+    begin; `way` is "up" for a request towards the host."""
 
     n: int
     at: float
@@ -49,6 +50,7 @@ class Exchange:
     took_s: float = 0.0
     notes: list[str] = field(default_factory=list)
     why: list[str] = field(default_factory=list)
+    hung_up: bool = False
 
     def __repr__(self) -> str:
         return f"Exchange({self.n} {self.request.mti})"
@@ -149,6 +151,8 @@ def _exchange_out(one: Exchange) -> dict[str, Any]:
         data["notes"] = one.notes
     if one.why:
         data["why_no_match"] = one.why
+    if one.hung_up:
+        data["hung_up"] = True
     return data
 
 
@@ -157,5 +161,5 @@ def _exchange_in(data: dict[str, Any]) -> Exchange:
     return Exchange(
         int(data["n"]), float(data["at"]), int(data["connection"]), str(data["way"]), _told_in(data["request"]),
         None if reply is None else _told_in(reply), float(data.get("took_s", 0)), list(data.get("notes", [])),
-        list(data.get("why_no_match", [])),
+        list(data.get("why_no_match", [])), bool(data.get("hung_up")),
     )  # fmt: skip
