@@ -22,9 +22,11 @@ from scenarios.record.pans import PanMap
 from scenarios.record.pcapfile import PcapWriter
 from scenarios.record.play import Clock, Player
 from scenarios.record.run import Replay
+from scenarios.record.safe import Safe, transfer_card
 from scenarios.record.sources import Listener, from_capture, from_hex_log
 from scenarios.record.story import Exchange, Head, StoryError, StoryWriter, read_head, read_story
 from scenarios.record.tap import Tap
+from switch.crypto.cryptogram import CardKey
 from switch.wire import tlv
 from switch.wire.framing import Frame
 from switch.wire.message import Message
@@ -234,6 +236,38 @@ def test_nothing_secret_is_kept(tmp_path: Path) -> None:
     assert signed.reply.keys
     assert not any(signed.reply.fields[62])
     assert all(not any(one.request.fields.get(52, b"")) and not any(one.request.fields.get(64, b"")) for one in again)
+
+
+def test_the_card_that_is_loaded_is_replaced_too() -> None:
+    safe = Safe("pos", PanMap())
+    message = Message("0200", {2: "6212140000000000030", 62: b"\0\x10" + bytes(range(16)) + b"6228480000000000000"})
+    message.fields[53] = "2400000000000000"
+    told = safe.request(message, b"", [])
+    before, other = transfer_card(told.fields[62])
+    assert before == b"\0\x10" + bytes(16)
+    assert other.startswith("622848000009000000")
+    assert luhn_ok(other)
+    assert told.pin == "right"
+    assert transfer_card(b"01" * 9)[1] == ""
+
+
+def test_whose_chip_it_is_of_a_load_and_of_a_transfer() -> None:
+    """Replayed with a cryptogram of the wrong card both would be refused."""
+    house, exchanges, _ = recorded()
+    sale = next(one for one in exchanges if 55 in one.request.fields)
+    asked: list[str] = []
+
+    class Asked(Invented):
+        def chip_key(self, pan: str, psn: str, suite: str) -> CardKey | None:
+            asked.append(pan)
+            return super().chip_key(pan, psn, suite)
+
+    player = Player(house.line, terminals(house), Asked(house.portfolio))
+    other = "6228480000000000000"
+    for code in ("400000", "620000"):
+        sale.request.fields |= {3: code, 62: other.encode()}
+        player.request(sale, Clock("261122", "101112"))
+    assert asked == [sale.request.fields.get(2) or sale.request.fields[35].partition("D")[0], other]
 
 
 def test_numbers_are_replaced_consistently() -> None:

@@ -23,6 +23,7 @@ from terminals.hands import CONTACTLESS, Hand
 
 AMOUNTS: Final = (100, 10_000)
 
+
 @dataclass(slots=True)
 class Follow:
     """What a customer will come back for, at the same terminal."""

@@ -59,6 +59,8 @@ def _alike(de: int, then: Any, now: Any, recorded: Told, sent: Mapping[int, Any]
         return bool(_tags(then) == _tags(now))
     if de == 60 and isinstance(now, str):
         return bool(then[:2] + then[8:] == now[:2] + now[8:])  # the batch is the host's
+    if de == 61:  # the original, by this run's numbers
+        return bool(sent.get(61) == now)
     if de == 14:  # the test card's own
         return bool(sent.get(14) == now or now in str(sent.get(35, "")))
     return de == 2 and bool(sent.get(2) == now)

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from scenarios.record.cards import Cards
 from scenarios.record.compare import Difference, differences
 from scenarios.record.match import POS_KEY, Reply, why_no_match
+from scenarios.record.safe import transfer_card
 from scenarios.record.story import Exchange, Told
 from switch.crypto.cryptogram import ac_input, suite_of_iad
 from switch.crypto.errors import CryptoError
@@ -31,6 +32,8 @@ ORIGINALS_MAX: Final = 4096
 """Earlier transactions a terminal can still name (a batch holds fewer)."""
 SIGN_INS: Final = ("001", "003", "004", "005", "006")
 NO_BATCH: Final = "000000"
+LOAD_FROM_ANOTHER: Final = "62"
+"""DE3 of a load from another account: the card in DE62 is the one in the reader."""
 _PIN_NOTE: Final = "PIN block of zeros: no PIN of this card, or no key of this terminal"
 
 
@@ -241,7 +244,7 @@ class Player:
         fields[55] = tlv.write((tag, values[tag]) for tag, _ in items)
 
     def _cryptogram(self, played: Played, values: dict[str, bytes]) -> None:
-        pan, psn = _pan(played.exchange.request.fields), played.fields.get(23, "000")[-2:]
+        pan, psn = _chip_pan(played.exchange.request.fields, values), played.fields.get(23, "000")[-2:]
         recorded = values["9F26"].hex()
         if "9F02" not in values:
             # A notice names the cryptogram of its transaction and has nothing to compute one from.
@@ -352,6 +355,14 @@ def _tid(told: Told) -> str:
 
 def _is_sign_in(told: Told) -> bool:
     return told.mti == "0800" and str(told.fields.get(60, ""))[8:11] in SIGN_INS
+
+
+def _chip_pan(fields: Mapping[int, Any], values: Mapping[str, bytes]) -> str:
+    """The card whose chip it is: of a load from another account, not the one that pays."""
+    if "5A" in values:
+        return values["5A"].hex().upper().rstrip("F")
+    loaded = str(fields.get(3, "")).startswith(LOAD_FROM_ANOTHER) and transfer_card(fields.get(62, b""))[1]
+    return loaded or _pan(fields)
 
 
 def _pan(fields: Mapping[int, Any]) -> str:

@@ -12,6 +12,7 @@ from switch.wire.message import Message
 from switch.wire.private import Usage, read_usages, write_usages
 from switch.wire.private_62 import read_sm_pin_62
 from switch.wire.private_pos import read_details, write_details
+from switch.wire.roster import luhn_ok
 
 WRONG_PIN: Final = ("55", "38", "75")
 _TRACKS: Final = (35, 36, 45)
@@ -94,6 +95,13 @@ class Safe:
         fields = told.fields
         if 2 in fields:
             fields[2] = self.pans.test(fields[2])
+        for de in (102, 103):
+            if de in fields and _is_card(fields[de]):
+                fields[de] = self.pans.test(fields[de])
+        if self.dialect == "pos" and 62 in fields and message.mti[:2] in ("01", "02", "04"):
+            before, other = transfer_card(fields[62])
+            if other:
+                fields[62] = before + self.pans.test(other).encode()
         for de in _TRACKS:
             if de in fields:
                 self._track(de, message, told, notes)
@@ -178,6 +186,18 @@ class Safe:
         if isinstance(value, bytes):
             return self.pans.in_text(value.decode("latin-1")).encode("latin-1")
         return self.pans.in_text(value)
+
+
+def _is_card(digits: str) -> bool:
+    return 13 <= len(digits) <= 19 and digits.isascii() and digits.isdigit() and luhn_ok(digits)
+
+
+def transfer_card(de62: bytes) -> tuple[bytes, str]:
+    """DE62 of a terminal's load or transfer: what stands before it (an SM4 PIN), and the card that receives; "" where
+    DE62 is something else."""
+    start = 18 if de62[:2] == b"\0\x10" else 0
+    other = de62[start:].decode("latin-1")
+    return (de62[:start], other) if _is_card(other) else (de62, "")
 
 
 def _packed(digits: str) -> bytes:

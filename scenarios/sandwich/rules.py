@@ -1,7 +1,7 @@
 """What a switch must do with each field, as data: carry it, convert it, add it, drop it; and what must come of it.
 
 A rule names its check by a word (`checks.py` knows the words). `only` and `never` are rows of the transaction matrix.
-Sources: pos-protocol.md sections 4 to 8, network-protocol.md sections 5, 6 and 8, security.md sections 3 to 6.
+See docs/protocol-pos.md sections 4 to 8, docs/protocol-network.md sections 5, 6, 8, docs/security.md sections 3 to 6.
 """
 
 from typing import Final, NamedTuple

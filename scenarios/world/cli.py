@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from scenarios.record import cli as recording
 from scenarios.world import mutants as mutation
 from scenarios.world.faults import Fault
 from scenarios.world.shrink import shrink
@@ -135,6 +136,9 @@ def mutants_command(
     if page is not None:
         mutation.write_table(page, caught)
     raise typer.Exit(0 if all(one.seed for one in caught) else 1)
+
+
+recording.register(scenario)
 
 
 def register(app: typer.Typer) -> None:

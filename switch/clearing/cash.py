@@ -2,7 +2,7 @@
 
 Two equations must hold. By machine and denomination, between two counts: loaded + deposited - dispensed - retracted -
 rejected = counted. By transaction: what a withdrawal debited is what was dispensed for it and what its error record
-(差错) says is missing; what a deposit credited are the notes that went in. Source: practice.md, "ATM withdrawal".
+(差错) says is missing; what a deposit credited are the notes that went in. See docs/atm.md, "The cash book".
 """
 
 from collections import Counter

@@ -3,8 +3,7 @@
     card balances + certificates (TC) not uploaded + loads in doubt = shadow accounts
 
 holds in sum and card by card. A load in doubt counts where the chip does not have it; that is read from the card's own
-balance, which either fits with the load written or without it. Sources: practice.md "Chip offline upload" and "Load",
-clearing.md section 3.
+balance, which either fits with the load written or without it. See docs/e-cash.md, "Loads" and "The equation".
 """
 
 from collections import Counter

@@ -1,8 +1,8 @@
 """The desk for chip downloads: keys of certification authorities, applications, contactless limits, BINs without PIN.
 
 A list is queried (0820) page by page, a record fetched (0800), a download ended (0800); the switch notes which version
-a terminal has fetched and asks for no other until the table changes. Source: pos-protocol.md sections 4.4 and 5.3; what
-394 to 399 carry is not in the sources and made like the rest (unverified).
+a terminal has fetched and asks for no other until the table changes. Source: UnionPay POS
+specification, DE60 and DE62 of the downloads; what 394 to 399 carry is not in it and made like the rest (unverified).
 """
 
 from typing import Any, Final

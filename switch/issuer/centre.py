@@ -33,7 +33,7 @@ DELAYED_MAX: Final = 65_536
 _MANAGEMENT_MTIS: Final = frozenset(("0800", "0810", "0820", "0830"))
 _MONEY_MTIS: Final = FINANCIAL_MTIS | {"0420", "0620"}
 _ECHOED: Final[tuple[int, ...]] = (2, 3, 4, 7, 11, 12, 13, 14, 18, 23, 25, 32, 33, 37, 41, 42, 49, 60, 122)
-"""DEs of a request that its answer repeats (network-protocol.md section 6)."""
+"""DEs of a request that its answer repeats (docs/protocol-network.md section 6)."""
 
 
 class Centre:
@@ -252,7 +252,7 @@ class Centre:
     def _answer(
         self, line: Line, header: bytes, message: Message, decision: Decision, bank: Bank | None, out: Out
     ) -> None:
-        """The base reply of network-protocol.md section 6; without a bank it is the centre's own."""
+        """The base reply of docs/protocol-network.md section 6; without a bank it is the centre's own."""
         fields = message.fields
         answer: dict[int, Any] = {de: fields[de] for de in _ECHOED if de in fields}
         answer[15] = decision.settlement_date

@@ -12,7 +12,7 @@ AAC, TC, ARQC = 0x00, 0x40, 0x80
 
 _TYPES: Final = {0x00: AAC, 0x10: TC, 0x20: ARQC}
 _BALANCE_TYPES: Final = {0x01: 5, 0x03: 10}
-"""Discretionary data that begin with the electronic cash balance, and their length (card.md section 5)."""
+"""Discretionary data that begin with the electronic cash balance, and their length (9F10; JR/T 0025.5)."""
 _ONLINE: Final = ("9F26", "9F10", "9F36", "9F37", "9F02", "95", "9A", "9C", "5F2A", "82", "9F1A", "9F03")
 RESULT: Final = 5
 """Bytes of one script result in DF31."""

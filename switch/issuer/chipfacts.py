@@ -5,7 +5,7 @@ from typing import Final
 from switch.issuer.portfolio import E_CASH_MAX_MINOR, Card
 
 BALANCE_MAX_MINOR: Final = E_CASH_MAX_MINOR
-"""Electronic cash on one card: 1,000 yuan by regulation (card.md section 7.4)."""
+"""Electronic cash on one card: 1,000 yuan by regulation (docs/e-cash.md, Loads)."""
 
 
 def psn_of(card: Card) -> str:

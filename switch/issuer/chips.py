@@ -7,7 +7,7 @@
 
 The shadow account (影子账户) of a card is what the issuer owes the holder of its electronic cash: what was loaded, less
 the offline sales uploaded. Everything that changes a chip's state is a row of the CHIPS table, and the same rows bring
-the state back. Sources: card.md sections 5 to 7, crypto.md, clearing.md section 3, practice.md.
+the state back. See docs/e-cash.md; JR/T 0025.5 and 0025.7.
 """
 
 from collections.abc import Mapping, Sequence

@@ -32,7 +32,7 @@ def _wanted(row: Transaction) -> tuple[int, ...]:
 
 
 MANDATORY: Final = {name: _wanted(BY_NAME[name]) for name in sorted({row.seen_as for row in ROWS})}
-"""DEs of a request without which the answer is 30, by kind (network-protocol.md section 6)."""
+"""DEs of a request without which the answer is 30, by kind (docs/protocol-network.md section 6)."""
 
 REVERSAL_MANDATORY: Final = (2, 3, 4, 7, 11, 18, 25, 32, 33, 37, 41, 42, 49, 60, 90)
 

@@ -2,7 +2,7 @@
 
 AID records, certification authorities' keys, contactless limits, and who pays without a PIN (双免). The shipped table
 is `profiles/chips.toml`; a switch's own says which file in its configuration. Values are those of the downloads
-(pos-protocol.md section 5.3, terminal.md section 1); lengths are checked here, so that no terminal is given half a
+(docs/kernel.md, Parameters); lengths are checked here, so that no terminal is given half a
 record.
 """
 

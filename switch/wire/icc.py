@@ -1,6 +1,6 @@
 """DE55 on its way through a switch: read in one pass, never kept whole, cut to what a message may repeat.
 
-Source: pos-protocol.md section 6.
+See docs/protocol-pos.md section 6, docs/chips.md.
 """
 
 from collections.abc import Mapping

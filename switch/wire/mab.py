@@ -26,7 +26,7 @@ def pos_mab(body: bytes) -> bytes:
     """Bytes under DE64 of a terminal message: from the MTI to the byte before DE64, bit 64 set.
 
     `body` is the packed message from its MTI, DE64 (or a placeholder of eight bytes) included. Raises DecodeError when
-    there is no DE64. Source: security.md section 4.
+    there is no DE64. See docs/security.md section 4.
     """
     if len(body) < _BITMAP_END + _MAC_SIZE:
         raise DecodeError("bitmap", len(body), "message too short to hold a MAC")
@@ -41,7 +41,7 @@ def network_mab(mti: str, fields: Mapping[int, Any], key_reset: bool = False) ->
     The listed fields that are present, variable ones after their length digits, DE90 cut to its first 20 digits, joined
     by one space, upper case, other characters than letters, digits, space, comma and period dropped, runs of spaces
     made one, the end trimmed. A key-reset message (0800 with DE70 101) adds DE53, 70 and 100 and leaves out 102 and
-    103. Raises EncodeError for a field that is not text. Source: security.md section 6.
+    103. Raises EncodeError for a field that is not text. See docs/security.md section 6.
     """
     try:
         text = _joined(tuple(fields), key_reset)(mti, fields)

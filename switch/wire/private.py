@@ -185,7 +185,7 @@ _SM_PIN_HEAD_SIZE: Final = len(_SM_PIN_HEAD)
 
 
 def read_sm_pin(value: bytes) -> bytes:
-    """The 16-byte SM4 PIN block of DE63: usage `SM`, length `016`. Source: security.md section 3."""
+    """The 16-byte SM4 PIN block of DE63: usage `SM`, length `016`. See docs/security.md section 3."""
     if len(value) == _SM_PIN_HEAD_SIZE + SM_PIN_SIZE and value.startswith(_SM_PIN_HEAD):
         return value[_SM_PIN_HEAD_SIZE:]  # the usage alone, as it nearly always comes (0.8 us)
     for tag, data in read_usages(63, value):

@@ -2,7 +2,7 @@
 
 What DE62 holds depends on MTI, DE3 and DE60; the caller knows which reader to ask. The layout of the sign-in keys is
 data, as acquirers differ: `KEY_LAYOUTS` has the known ones, a link's profile may bring its own.
-Source: pos-protocol.md section 5.3, security.md section 2.
+See docs/protocol-pos.md section 5, docs/security.md section 2.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
 """Private fields of the network's link: DE28, 48, 57, 60, 61, 63, 90, 104, 121, 122, 123.
 
-Source: network-protocol.md sections 3 and 5, security.md section 7. DE54 and DE63 `SM` are shared with the terminal's
-link and live in `private`.
+See docs/protocol-network.md sections 3 and 5, docs/security.md section 7. DE54 and DE63 `SM` are shared with the
+terminal's link and live in `private`.
 """
 
 from collections.abc import Iterable

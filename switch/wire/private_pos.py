@@ -1,6 +1,6 @@
 """Private fields of the terminal's link: DE44, 48, 60, 61, 63 and the security blocks; DE62 is in `private_62`.
 
-Source: pos-protocol.md sections 4.4 and 5. Amounts are ints in minor units.
+See docs/protocol-pos.md sections 4 and 5. Amounts are ints in minor units.
 """
 
 from collections.abc import Iterable

@@ -94,7 +94,7 @@ class Transaction(NamedTuple):
     @property
     def carries_icc(self) -> bool:
         """Whether a request about a card whose chip was read carries DE55: it asks, and does not speak of an earlier
-        one (pos-protocol.md section 6)."""
+        one (docs/chip-flows.md)."""
         return 55 in self.mandatory or not (self.original or self.entry or self.advice)
 
     @property
@@ -147,7 +147,7 @@ _MOVES: Final[dict[str, tuple[int, str]]] = {
 _INQUIRY: Final = (3, 11, 22, 25, 41, 42, 49, 60, 64)
 _FINANCIAL: Final = (3, 4, *_INQUIRY[1:])
 ATM: Final = "02"
-"""DE25 at a machine without attendant (network-protocol.md, the cash withdrawal of the dumps)."""
+"""DE25 at a machine without attendant (docs/atm.md)."""
 ATM_TYPE: Final = "01"
 """DE60.2.5 of an ATM on the network."""
 _PHONE, _BOOKED = "01", "92"

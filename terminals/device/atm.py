@@ -3,7 +3,7 @@
 What is in doubt stands in memory before the yield at which it may be lost. Nothing came out, and that is certain: the
 withdrawal is reversed. Part came out: an error record with the difference, no reversal. Nobody knows: an open record,
 and the machine pays nothing until it is counted. A deposit without an answer is confirmed until it stands, never
-reversed: the notes are inside. Source: practice.md, "ATM withdrawal".
+reversed: the notes are inside. See docs/atm.md, Doubt.
 """
 
 from collections.abc import Mapping

@@ -2,8 +2,8 @@
 
 The kernel first, then always the PIN and always the host. On contacts nothing is paid out before the card has said its
 last word: one that answers AAC to an approval, or has been torn out, leaves a reversal that goes to the host at once. A
-card in the slot is kept where the host says so; one in the field cannot be. Sources: terminal.md 2, 3 and 5;
-practice.md, "ATM withdrawal", "Load".
+card in the slot is kept where the host says so; one in the field cannot be. See docs/atm.md, Chips;
+docs/kernel.md.
 """
 
 from collections.abc import Callable

@@ -3,7 +3,7 @@
 Sans-IO. `receive` takes a file or a question and gives the answer with the rows that must be durable before the answer
 leaves; `upload` is the flow of one of the office's own terminals (0200, 60.1 36). Whatever happens between, a row lost
 or an answer lost, is asked again and answered alike: a file by its number and digest, a tap by card and counter, an
-upload by 94. So nothing is lost and nothing doubled. Source: practice.md, "Chip offline upload".
+upload by 94. So nothing is lost and nothing doubled. See docs/transit.md.
 
 Rows hold no card number in clear: the tap is sealed under the HSM's storage key, its card and counter are a keyed hash.
 """

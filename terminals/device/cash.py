@@ -1,7 +1,7 @@
 """The cash inside a machine: cassettes, what leaves and enters them, and the count that closes a period (清机轧账).
 
 What the mechanics do to the notes and what the book says of them are two things: `Vault` moves notes, and writes only
-what its sensors know for certain. The count finds what is really there. Source: practice.md, "ATM withdrawal".
+what its sensors know for certain. The count finds what is really there. See docs/atm.md.
 """
 
 from collections import deque

@@ -3,7 +3,7 @@
 The kernel comes first: a card that pays by itself needs no host. What goes online is a request of the matrix with
 DE55. An approval is booked when the card has gone along; until then its reversal is owed, wherever power is lost. What
 a load's script came to is told as far as it is known: done, failed, or in doubt; one in doubt is never reversed.
-Sources: pos-protocol.md sections 4, 6 to 8; terminal.md 2 to 7; practice.md, "Doubt".
+See docs/chip-flows.md, docs/kernel.md.
 """
 
 from collections.abc import Callable

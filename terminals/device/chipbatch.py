@@ -1,6 +1,6 @@
 """The batch upload of chips' transactions: what the card certified (0320/203, 205), what it declined (204, 206).
 
-Source: pos-protocol.md sections 5.3 (usages 6 and 7), 7 and 8.
+Source: UnionPay POS specification, DE62 usages 6 and 7. See docs/chip-flows.md, "Batch upload".
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """One question to the host and its answer: how a request is filled, protected and sent, and when an answer is believed.
 
-Which fields a kind has stands in the table of `switch.wire.transactions`; here is how a terminal fills them. Sources:
-pos-protocol.md sections 1, 4, 5 and 7; security.md sections 3 and 4.
+Which fields a kind has stands in the table of `switch.wire.transactions`; here is how a terminal fills them. See
+docs/protocol-pos.md sections 1, 4, 5 and 7; docs/security.md sections 3 and 4.
 """
 
 from sys import intern

@@ -2,7 +2,7 @@
 
 A list is asked for page by page, then each of its records, then the end is told. What came is put into the reader
 before the end message, all of it or nothing, and the next transaction goes by it. Lists replace what the terminal had;
-an empty one changes nothing. Source: pos-protocol.md sections 1.1, 4.4 and 5.3.
+an empty one changes nothing. See docs/chip-flows.md, Downloads.
 """
 
 from collections.abc import Callable

@@ -3,7 +3,7 @@
 Always on the contacts and online. The issuer writes the new balance by a script; `Outcome.balance_minor` is what the
 card told afterwards. An outcome "declined" with a reason of the kernel's is reversed before the next transaction; one
 "unknown" with the reason "load_doubt" is not: the card left while the script ran, and the item stands in
-`Memory.doubts` until a take-up or the issuer settles it. Source: terminal.md 5; practice.md, "Load".
+`Memory.doubts` until a take-up or the issuer settles it. See docs/chip-flows.md, Loads.
 """
 
 from terminals.device.chip import Seen, insert

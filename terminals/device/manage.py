@@ -1,6 +1,6 @@
 """Sign-in, sign-off, echo test, parameters and status: the dialogues that move no money.
 
-Source: pos-protocol.md sections 5.3, 7 and 8.
+See docs/protocol-pos.md sections 5, 7 and 8.
 """
 
 from switch.crypto.errors import CryptoError

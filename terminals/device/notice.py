@@ -1,6 +1,6 @@
 """What became of an issuer's scripts, told before anything new (0620/951), until it is answered.
 
-Source: pos-protocol.md sections 6 to 8.
+See docs/chip-flows.md, Loads.
 """
 
 from typing import Any, Final

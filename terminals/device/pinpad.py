@@ -1,7 +1,7 @@
 """The PIN pad (密码键盘): the terminal's keys, and all that is done with them.
 
 The terminal master key (TMK) is put in once; the working keys come in DE62 of each sign-in reply, under the TMK. No key
-is ever handed out, printed, copied or pickled. Sources: security.md sections 1 to 5.
+is ever handed out, printed, copied or pickled. See docs/security.md sections 1 to 5.
 """
 
 import hmac

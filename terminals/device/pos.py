@@ -2,7 +2,7 @@
 
 Before each of them the terminal signs in if need be, puts right what it owes, and settles a full batch. A request that
 can be reversed owes its reversal from the moment before it leaves until it is answered: wherever the dialogue is
-killed, the next one finds the debt in memory. Sources: pos-protocol.md sections 7 and 8.
+killed, the next one finds the debt in memory. See docs/protocol-pos.md sections 7 and 8.
 """
 
 from sys import intern

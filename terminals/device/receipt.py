@@ -1,6 +1,6 @@
 """The receipt (签购单) of an item, in Chinese or English, and its reprint; the slip of a settlement.
 
-Card numbers are masked here as everywhere; source of the contents: practice.md, "What a lab and an operator look at".
+Card numbers are masked here as everywhere; what a chip adds to them is told in docs/chip-flows.md, "Books".
 """
 
 import unicodedata

@@ -1,6 +1,6 @@
 """Putting right what the last dialogue left in doubt, before anything new: the reversal (冲正), or the advice again.
 
-A terminal owes at most one of them. Sources: pos-protocol.md section 8; practice.md, "Keys of a transaction".
+A terminal owes at most one of them. See docs/protocol-pos.md section 8.
 """
 
 from typing import Final

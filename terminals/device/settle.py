@@ -1,7 +1,7 @@
 """Settlement (批结算): totals, the upload where host and terminal differ, the end message, the new batch.
 
 Once the totals are answered the batch is frozen until its end message stands: a terminal that lost power goes on where
-it was. Sources: pos-protocol.md sections 5.1, 7 and 8.
+it was. See docs/protocol-pos.md sections 5, 7 and 8.
 """
 
 from typing import Any, Final, NamedTuple

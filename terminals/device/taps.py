@@ -2,7 +2,7 @@
 
 A file is text: a head, one line a tap, and the digest of it all. What does not read whole is refused whole. It holds
 card numbers, so its link must be a protected one; no repr shows them. The field has no common format for these files:
-this one is the house's own. Source: terminal.md section 3 (batches by day, card and ATC are the key).
+this one is the house's own. See docs/transit.md, Files.
 """
 
 import hashlib

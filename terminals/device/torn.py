@@ -1,7 +1,7 @@
 """Cards torn from the field while they paid (闪卡), over a loss of power: written down before, asked when they return.
 
 A card in the field pays when its last record is read. Its certificate is written down before that; a card that comes
-back is asked whether it paid (GET TRANS PROVE), and if so nothing is debited again. Source: terminal.md section 3.
+back is asked whether it paid (GET TRANS PROVE), and if so nothing is debited again. See docs/kernel.md, Contactless.
 """
 
 from typing import Final

@@ -1,7 +1,7 @@
 """What chips decided by themselves, brought to the host (脱机消费上送): certificates of sales, and declines.
 
-Each is kept until the host answers 00 or 94 for it; what it will not take goes to the list of the refused. Source:
-pos-protocol.md section 8; practice.md, "Keys of a transaction".
+Each is kept until the host answers 00 or 94 for it; what it will not take goes to the list of the refused. See
+docs/chip-flows.md, "Decisions of the card".
 """
 
 from sys import intern

@@ -3,7 +3,7 @@
 A card in the field pays when its last record has been read. Before that moment the validator refuses who must not pay
 (blacklist, the same card too soon) and writes down what is about to happen; so a card torn away, or power lost, leaves
 a doubt with the certificate in it. The next time such a card comes it is asked whether it paid (GET TRANS PROVE): if so
-that tap stands and nothing is debited again. Source: terminal.md sections 3 and 8; practice.md, "Chip offline upload".
+that tap stands and nothing is debited again. See docs/transit.md, "At the gate".
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ from terminals.kernel.parameters import Parameters
 from terminals.kernel.session import CONTACTLESS, REASONS, Ended, Kernel, Presented, Request, Session, exchange
 
 READ_MS: Final = 300
-"""How long a card may have to stay in the field (terminal.md section 8)."""
+"""How long a card may have to stay in the field (docs/transit.md)."""
 EXCHANGES_MAX: Final = 12
 """Commands in that time, at 25 ms each with the card's own work."""
 

@@ -1,7 +1,7 @@
 """A chip on its contacts, in the order of EMV Book 3: `start` up to the first cryptogram, `complete` after the host.
 
 Whatever a card does ends in an outcome with its reason and its TVR; only a loss of power comes out of these flows.
-Sources: terminal.md 2, 4, 5; EMV Book 3 section 10.
+See docs/kernel.md; EMV Book 3 section 10, JR/T 0025.13 for electronic cash.
 """
 
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""When a stripe may be read although the card has a chip (terminal.md 7): composite cards, and chips that fail."""
+"""When a stripe may be read although the card has a chip (docs/kernel.md): composite cards, and chips that fail."""
 
 from typing import Final, Literal
 

@@ -1,4 +1,4 @@
-"""DE55 by transaction: which elements go into which message, in the order two POS code bases emit (terminal.md 6)."""
+"""DE55 by transaction: which elements go into which message, in the order terminals in the field emit."""
 
 from collections.abc import Mapping
 from typing import Final

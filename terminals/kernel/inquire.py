@@ -1,4 +1,4 @@
-"""Reading electronic cash: balance and limits, the log of payments and of loads (terminal.md 4, card.md 7.6)."""
+"""Reading electronic cash: balance and limits, the log of payments and of loads (JR/T 0025.13)."""
 
 from dataclasses import dataclass
 from typing import Final, NamedTuple

@@ -1,4 +1,4 @@
-"""What a terminal is told about applications and CA keys, and how it came by download (terminal.md 1).
+"""What a terminal is told about applications and CA keys, and how it came by download (docs/kernel.md).
 
 A set of parameters is never changed: a download makes a new one, which the next transaction finds in `Kernel`.
 """

@@ -1,6 +1,6 @@
 """Application selection: the candidate list by directory or by the terminal's own list, and the holder's choice.
 
-EMV Book 1 section 12; terminal.md 2. On contacts the directory is the PSE, in the field the PPSE.
+EMV Book 1 section 12; docs/kernel.md. On contacts the directory is the PSE, in the field the PPSE.
 """
 
 from typing import Final, NamedTuple

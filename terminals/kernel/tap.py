@@ -1,4 +1,4 @@
-"""A card in the field: qPBOC, offline and online, from the entry limits to the outcome (terminal.md 3).
+"""A card in the field: qPBOC, offline and online, from the entry limits to the outcome (docs/kernel.md, Contactless).
 
 The card has done its part when the last record is read; what follows (expiry, exception file, fDDA, cardholder
 verification) is the terminal's alone. A card that leaves too early (闪卡) is asked for again and pays once.
