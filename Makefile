@@ -8,7 +8,7 @@ demo: .venv/ready
 	$(BIN)/shoudan demo
 
 test: .venv/ready lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: .venv/ready
 	$(BIN)/ruff check .
