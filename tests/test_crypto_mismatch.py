@@ -79,5 +79,5 @@ def test_no_cause_for_a_right_one_or_for_noise() -> None:
 
 def test_first_difference() -> None:
     assert mismatch.first_difference(b"abc", b"abc") == -1
-    assert mismatch.first_difference(b"abc", b"abd") == 2
+    assert mismatch.first_difference(b"abc", b"abx") == 2
     assert mismatch.first_difference(b"abc", b"ab") == 2

@@ -216,10 +216,11 @@ def filled(path: Path, make: str) -> tuple[Open, Callable[[int], None]]:
             store._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             copies[number] = (path / "j.db").read_bytes()
     store.close()
+    whole = bytearray(platter.data) if make == "simulated" else bytearray()
 
     def put_back(rows: int) -> None:
         if make == "simulated":
-            platter._replace(platter.data[: [end for _, end in frames(platter.data)][rows - 1]])
+            platter._replace(whole[: [end for _, end in frames(whole)][rows - 1]])
         else:
             (path / "j.db").write_bytes(copies[rows])
 
@@ -257,5 +258,6 @@ def test_a_witness_behind_its_book_does_no_harm() -> None:
     platter = written(3)
     early = written(1)
     platter.witness = early.witness
-    assert early.witness is not None and early.witness.number == 1
+    assert early.witness is not None
+    assert early.witness.number == 1
     assert numbers(platter) == [1, 2, 3]

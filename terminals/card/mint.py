@@ -117,7 +117,9 @@ def read_cards(path: str | Path) -> list[OwnCard]:
     """The cards of the user's file. Raises CardFault; nothing is loaded by halves."""
     try:
         tree = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise CardFault(f"{Path(path).name}: {(error.strerror or type(error).__name__).lower()}") from None
+    except ValueError as error:
         raise CardFault(f"{Path(path).name}: {type(error).__name__}") from None
     cards = []
     for place, table in enumerate(tree.get("card", ()), 1):
