@@ -15,7 +15,10 @@ from scenarios.world.shrink import shrink
 from scenarios.world.swarm import Swarm, keep_story, read_story, swarm
 from scenarios.world.world import Result, play
 
-scenario = typer.Typer(help="Worlds on a virtual clock: everything breaks on purpose, and a judge counts the money.")
+scenario = typer.Typer(
+    help="Worlds on a virtual clock, where everything breaks on purpose and a judge counts the money; traffic recorded "
+    "and played again."
+)
 
 STORIES = Path("var/stories")
 TELL_EVERY = 50
