@@ -13,7 +13,7 @@ from terminals.device.dialogue import Card, Line, Outcome
 from terminals.device.memory import Memory
 from terminals.drive.aio import Session
 from terminals.figures import Figures
-from terminals.flow import Ask, Call, Flow, FlowError, TimedOut
+from terminals.flow import Ask, Call, Flow, FlowEffect, TimedOut, through
 from terminals.hands import CONTACT, CONTACTLESS, Hand, Hands
 from terminals.holders import Holders, Visit
 from terminals.trade import LOAD_MAX_MINOR, Errand, Habits, Purse, Site, Trade
@@ -64,25 +64,16 @@ def unheard(flow: Flow[Outcome], arrives: bool, lost: list[bool]) -> Flow[Outcom
 
     `lost` gets an entry when it happens.
     """
-    try:
-        effect = next(flow)
-        while True:
-            try:
-                if not lost and isinstance(effect, Call) and effect.body[:2] == b"\x02\x00":
-                    lost.append(True)
-                    if arrives:
-                        yield effect
-                    raise TimedOut
-                answer = yield effect
-            except FlowError as error:
-                effect = flow.throw(error)
-            else:
-                effect = flow.send(answer)
-    except StopIteration as end:
-        outcome: Outcome = end.value
-        return outcome
-    finally:
-        flow.close()
+
+    def each(effect: FlowEffect) -> Flow[Any]:
+        if not lost and isinstance(effect, Call) and effect.body[:2] == b"\x02\x00":
+            lost.append(True)
+            if arrives:
+                yield effect
+            raise TimedOut
+        return (yield effect)
+
+    return through(flow, each)
 
 
 class Machines(Trade):

@@ -5,7 +5,7 @@ compose with `yield from`; a driver (`terminals/drive`) interprets the effects. 
 what lasts longer stands in `terminals/device/memory.py`.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 
@@ -87,3 +87,25 @@ class CardError(FlowError):
 
 class PowerOff(FlowError):
     """The terminal lost power: only its memory survives. Flows do not catch it."""
+
+
+def through(flow: Flow[T], each: Callable[[FlowEffect], Flow[Any]]) -> Flow[T]:
+    """The same dialogue, each of its effects performed by the flow `each` makes of it.
+
+    What `each` returns is the effect's answer; a FlowError out of it is thrown into the dialogue.
+    """
+    answer: Any = None
+    error: FlowError | None = None
+    try:
+        while True:
+            effect = flow.throw(error) if error is not None else flow.send(answer)
+            answer, error = None, None
+            try:
+                answer = yield from each(effect)
+            except FlowError as raised:
+                error = raised
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        flow.close()

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from switch.crypto.hsm import Hsm
 from terminals.device.memory import Memory
-from terminals.flow import Call, Flow, FlowError
+from terminals.flow import Call, Flow, FlowEffect, through
 
 T = TypeVar("T")
 
@@ -57,20 +57,13 @@ class Keeper:
 
 def kept(flow: Flow[T], save: Callable[[], None]) -> Flow[T]:
     """A dialogue whose terminal's memory is written before each message leaves, and at its end."""
+
+    def each(effect: FlowEffect) -> Flow[Any]:
+        if isinstance(effect, Call):
+            save()
+        return (yield effect)
+
     try:
-        effect = next(flow)
-        while True:
-            if isinstance(effect, Call):
-                save()
-            try:
-                answer = yield effect
-            except FlowError as error:
-                effect = flow.throw(error)
-            else:
-                effect = flow.send(answer)
-    except StopIteration as end:
-        result: T = end.value
-        return result
+        return (yield from through(flow, each))
     finally:
-        flow.close()
         save()

@@ -18,7 +18,7 @@ from switch.wire.transactions import BY_NAME
 from terminals.device import pos
 from terminals.device.dialogue import Line, Outcome, sealed
 from terminals.device.memory import Item, Memory
-from terminals.flow import Ask, Call, Flow, FlowError, TimedOut
+from terminals.flow import Ask, Call, Flow, FlowEffect, TimedOut, through
 from terminals.goods import extras
 
 SWIPED, KEYED, CHIP, VOUCHER = "swiped", "keyed", "chip", "voucher"
@@ -196,43 +196,24 @@ def inserted(flow: Flow[Outcome], memory: Memory, line: Line, data: Callable[[st
     """The dialogue `flow` with its card inserted instead of swiped: DE22, DE23, DE55 and DE60 say so. `data` makes DE55
     for an amount (DE4)."""
 
-    def calls(call: Call) -> Call:
-        return call._replace(body=_with_chip(memory, line, call.body, data))
+    def each(effect: FlowEffect) -> Flow[Any]:
+        if isinstance(effect, Call):
+            effect = effect._replace(body=_with_chip(memory, line, effect.body, data))
+        return (yield effect)
 
-    return _between(flow, calls, lambda call: False)
+    return through(flow, each)
 
 
 def unheard(flow: Flow[Outcome], line: Line) -> Flow[Outcome]:
     """The dialogue `flow` at a terminal that takes no notice of the answer to its request."""
 
-    def deaf(call: Call) -> bool:
-        return bool(line.codec.peek(call.body, ())[0] in ("0100", "0200"))
+    def each(effect: FlowEffect) -> Flow[Any]:
+        answer = yield effect
+        if isinstance(effect, Call) and line.codec.peek(effect.body, ())[0] in ("0100", "0200"):
+            raise TimedOut
+        return answer
 
-    return _between(flow, lambda call: call, deaf)
-
-
-def _between(flow: Flow[Outcome], calls: Callable[[Call], Call], deaf: Callable[[Call], bool]) -> Flow[Outcome]:
-    """A dialogue whose calls are changed on their way, and whose answers are not heard where it is `deaf`."""
-    answer: Any = None
-    error: FlowError | None = None
-    try:
-        while True:
-            effect = flow.throw(error) if error is not None else flow.send(answer)
-            answer, error = None, None
-            try:
-                if isinstance(effect, Call):
-                    call = calls(effect)
-                    answer = yield call
-                    error = TimedOut() if deaf(call) else None
-                else:
-                    answer = yield effect
-            except FlowError as raised:
-                error = raised
-    except StopIteration as end:
-        outcome: Outcome = end.value
-        return outcome
-    finally:
-        flow.close()
+    return through(flow, each)
 
 
 def _with_chip(memory: Memory, line: Line, body: bytes, data: Callable[[str], bytes]) -> bytes:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar
 
-from terminals.flow import Apdu, Ask, CardRemoved, Flow, FlowEffect, FlowError, Wait
+from terminals.flow import Apdu, Ask, CardRemoved, Flow, FlowEffect, FlowError, Wait, through
 
 T = TypeVar("T")
 
@@ -65,21 +65,11 @@ async def beside_host(effect: Ask | Wait | Apdu, holder: Callable[[Ask], Any]) -
 
 def with_card(flow: Flow[T], reader: Reader) -> Flow[T]:
     """The same flow with its commands to the card answered by `reader`: what is left is the driver's."""
-    answer: Any = None
-    error: FlowError | None = None
-    try:
-        while True:
-            effect = flow.throw(error) if error is not None else flow.send(answer)
-            answer, error = None, None
-            try:
-                answer = reader(effect.command) if isinstance(effect, Apdu) else (yield effect)
-            except FlowError as raised:
-                error = raised
-    except StopIteration as end:
-        result: T = end.value
-        return result
-    finally:
-        flow.close()
+
+    def each(effect: FlowEffect) -> Flow[Any]:
+        return reader(effect.command) if isinstance(effect, Apdu) else (yield effect)
+
+    return through(flow, each)
 
 
 def no_card(command: bytes) -> bytes:
