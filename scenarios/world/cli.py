@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from scenarios.inspection import cli as inspection
 from scenarios.record import cli as recording
 from scenarios.world import mutants as mutation
 from scenarios.world.faults import Fault
@@ -142,6 +143,7 @@ def mutants_command(
 
 
 recording.register(scenario)
+inspection.register(scenario)
 
 
 def register(app: typer.Typer) -> None:
