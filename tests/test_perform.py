@@ -161,7 +161,7 @@ def test_a_frame_that_does_not_come_to_an_end(loop: str) -> None:
         other.say(b"hello")
         assert (await other.hear()).body == b"hello"
         assert await slow.gone()
-        assert 0.09 <= ground.loop.time() - started < 4, "to the millisecond, as uvloop keeps time"
+        assert started + 0.1 <= ground.loop.time() < started + 2  # a difference of the two would round
         assert await other.silent(0.15), "an idle link may be idle"
         other.say(b"hello")
         assert (await other.hear()).body == b"hello"
