@@ -36,8 +36,11 @@ def recover(
         elif table == "download":
             _download(office, dict(zip(_DOWNLOAD, row, strict=True)))
     books.rrn_last = books.row_last  # whoever was given an RRN wrote a row
+    for rrn, row in sorted(stored.items(), key=lambda one: one[1]["number"]):  # in the order in which they were stored
+        _put_back(reverse, books.by_rrn[rrn], row, now, out)
     for exchange in list(books.exchanges.values()):
-        _finish(office, reverse, exchange, stored.get(exchange.rrn), now, out)
+        if exchange.state == "sent":
+            _in_doubt(office, reverse, exchange, now, out)
 
 
 def _journal(office: Office, row: dict[str, Any], stored: dict[str, dict[str, Any]]) -> None:
@@ -129,27 +132,28 @@ def _download(office: Office, row: dict[str, Any]) -> None:
         terminal.downloads[row["requirement"]] = row["version"]
 
 
-def _finish(
-    office: Office, reverse: ReverseDesk, exchange: Exchange, stored: dict[str, Any] | None, now: Now, out: Out
-) -> None:
-    if exchange.state == "sent":
-        exchange.response_code = office.counterparts[exchange.counterpart].profile.codes.no_reply
-        if exchange.row.reversible:
-            reverse.queue(exchange, "restart", now, out)
-        elif exchange.row.advice:
-            exchange.response_code = "00"
-            number = office.journal(exchange, "stored", now, out, "restart", exchange.net_key)
-            office.books.settle_answer(exchange)
-            reverse.saf.add(exchange, "advice", exchange.net_key, now, out, after=number)
-        else:
-            office.journal(exchange, "answered", now, out, "restart")
-    elif exchange.stood_in and exchange.reversal == "queued":
+def _put_back(reverse: ReverseDesk, exchange: Exchange, stored: dict[str, Any], now: Now, out: Out) -> None:
+    """What was stored and perhaps not taken, by its last row that says so."""
+    since_ms = stored["at_ms"]
+    if exchange.stood_in and exchange.reversal == "queued":
         reverse.forget(exchange, now, out)
-    elif stored is not None and exchange.reversal == "queued":
+    elif exchange.reversal == "queued":
         by_terminal = stored["reason"].startswith(BY_TERMINAL)
         key = (stored["saf_time"], stored["saf_stan"])
-        at_ms = stored["at_ms"]
-        reverse.saf.add(exchange, "reversal", key, now, out, by_terminal=by_terminal, since_ms=at_ms)
+        reverse.saf.add(exchange, "reversal", key, now, out, by_terminal=by_terminal, since_ms=since_ms)
     elif exchange.state == "stored":
-        at_ms = stored["at_ms"] if stored else None
-        reverse.saf.add(exchange, "advice", exchange.net_key, now, out, since_ms=at_ms)
+        reverse.saf.add(exchange, "advice", exchange.net_key, now, out, since_ms=since_ms)
+
+
+def _in_doubt(office: Office, reverse: ReverseDesk, exchange: Exchange, now: Now, out: Out) -> None:
+    """What was sent, and nobody knows its end."""
+    exchange.response_code = office.counterparts[exchange.counterpart].profile.codes.no_reply
+    if exchange.row.reversible:
+        reverse.queue(exchange, "restart", now, out)
+    elif exchange.row.advice:
+        exchange.response_code = "00"
+        number = office.journal(exchange, "stored", now, out, "restart", exchange.net_key)
+        office.books.settle_answer(exchange)
+        reverse.saf.add(exchange, "advice", exchange.net_key, now, out, after=number)
+    else:
+        office.journal(exchange, "answered", now, out, "restart")
