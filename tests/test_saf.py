@@ -1,4 +1,4 @@
-"""Store and forward: in the order in which it was stored, one message at a time, whatever becomes of lines and answers."""
+"""Store and forward: in the order in which it was stored, one message at a time, whatever becomes of the lines."""
 
 from collections.abc import Callable
 

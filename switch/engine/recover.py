@@ -36,8 +36,8 @@ def recover(
         elif table == "download":
             _download(office, dict(zip(_DOWNLOAD, row, strict=True)))
     books.rrn_last = books.row_last  # whoever was given an RRN wrote a row
-    for rrn, row in sorted(stored.items(), key=lambda one: one[1]["number"]):  # in the order in which they were stored
-        _put_back(reverse, books.by_rrn[rrn], row, now, out)
+    for rrn, last in sorted(stored.items(), key=lambda one: int(one[1]["number"])):  # in the order they were stored in
+        _put_back(reverse, books.by_rrn[rrn], last, now, out)
     for exchange in list(books.exchanges.values()):
         if exchange.state == "sent":
             _in_doubt(office, reverse, exchange, now, out)
