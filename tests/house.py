@@ -59,7 +59,7 @@ def standard_lines() -> dict[str, tuple[NetworkProfile, tuple[int, ...]]]:
 
 
 class House:
-    """`rules` are the centre's and the core's operator rules.
+    """`rules` are the centre's and the core's operator rules; `late` is how far behind everybody is.
 
     `meddle` sees every Send on its way. `effects` is all that any machine ever asked for, in order. The switch dies as
     soon as `crash_at` rows are durable: what it has asked for beyond them is lost, and so is what waits for them unless
@@ -88,6 +88,7 @@ class House:
         self.memories: list[Memory] = [memory_of(terminal) for terminal in self.fleet]
         self.portfolio = Portfolio(seed, STANDARD_ISSUERS, 1000)
         self.mono, self.wall = 1000.0, NOON
+        self.late = 0.0
         self.rows: list[tuple[str, tuple[Any, ...]]] = []
         self.ledgers: dict[str, list[tuple[Any, ...]]] = {name: [] for name in self.behind}
         self.chips: dict[str, list[tuple[Any, ...]]] = {name: [] for name in self.behind}
@@ -181,7 +182,7 @@ class House:
 
     @property
     def now(self) -> Now:
-        return Now(self.mono, self.wall)
+        return Now(self.mono, self.wall, self.late)
 
     def _machine(self, name: str) -> Any:
         return self.engine if name == "switch" else self.centres[name]

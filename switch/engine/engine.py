@@ -200,6 +200,12 @@ class Engine:
                     office.hsm.forget(f"{kind}/{tid}")
         self._leaving &= waits
 
+    # ends
+
+    def drain(self) -> None:
+        """Admit nothing new any more; what is under way goes on, and what has happened is still taken."""
+        self.office.limits = self.office.limits._replace(admitted_max=0)
+
     # recovery and what may be seen from outside
 
     def recover(self, rows: Iterable[tuple[str, tuple[Any, ...]]], now: Now, out: Out) -> None:
