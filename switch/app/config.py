@@ -90,6 +90,7 @@ class LimitsConfig(_Section, frozen=True, kw_only=True):
     inflight_max: int = 10_000
     stored_max: int = 100_000
     late_max_s: float = 2.0
+    keep_days: int = 30
     code: str = "96"
 
 

@@ -314,6 +314,10 @@ def _offences(engine: Engine) -> list[Family]:
             "Of these, because the process or its disk was behind.", (), _one(lambda: numbers.overloaded_late),
         ),
         Family(
+            "shoudan_transactions_kept", "gauge", "Transactions in memory: of open batches, owed or touched since.",
+            (), _one(lambda: len(engine.office.books.exchanges)),
+        ),
+        Family(
             "shoudan_duplicates_total", "counter", "Requests under a key already used.", (),
             _one(lambda: numbers.duplicates),
         ),

@@ -29,7 +29,8 @@ from switch.app.config import (
 from switch.app.control import Command, serve_control
 from switch.app.measures import centre_families, switch_families
 from switch.app.reload import began, reload_centre, reload_engine
-from switch.clearing.schema import CHIPS, ISSUER_TABLES, LEDGER, PINS, SWITCH_TABLES
+from switch.clearing.schema import CHIPS, ISSUER_TABLES, JOURNAL, LEDGER, PINS, SWITCH_TABLES
+from switch.engine.archive import Recall
 from switch.engine.engine import Engine
 from switch.engine.line import BOTH, IN, OUT
 from switch.net.chain import BrokenChain
@@ -115,6 +116,7 @@ async def serve_switch(source: Path) -> int:
     disk = open_disk(config.journal, SWITCH_TABLES)
     loop = asyncio.get_running_loop()
     performer = Performer(engine, disk, loop, life.failed)
+    engine.recalls(_read_back(disk, performer))
     with _whole(config.journal):
         performer.call(lambda now, out: engine.recover(disk.history(), now, out))
     performer.flush()
@@ -160,6 +162,19 @@ async def serve_switch(source: Path) -> int:
         door.close()
     performer.close_all()
     return _finish(disk, life.code)
+
+
+def _read_back(disk: Disk, performer: Performer) -> Recall:
+    """Rows of the journal by number; a storage error stops the process, as at a commit."""
+
+    def recall(number: int) -> tuple[Any, ...] | None:
+        try:
+            return disk.row(JOURNAL.name, number)
+        except StorageFailed as error:
+            performer.stop(error)
+            raise
+
+    return recall
 
 
 async def connect_lines(

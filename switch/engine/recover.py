@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from switch.clearing.schema import DAY, DOWNLOAD, JOURNAL, TERMINAL, UPLOAD
-from switch.engine.books import STAND_IN_MTI, Exchange
+from switch.engine.books import Exchange
 from switch.engine.manage import CUT_START, unpack_key
 from switch.engine.office import Office
 from switch.engine.reverse import BY_TERMINAL, ReverseDesk
@@ -12,6 +12,8 @@ from switch.machine import Now, Out
 
 _JOURNAL, _TERMINAL, _DAY, _UPLOAD = JOURNAL.names, TERMINAL.names, DAY.names, UPLOAD.names
 _DOWNLOAD = DOWNLOAD.names
+_FIRST = frozenset(("sent", "refused", "stored"))
+"""States that a transaction's first row may have."""
 
 
 def recover(
@@ -37,23 +39,22 @@ def recover(
             _download(office, dict(zip(_DOWNLOAD, row, strict=True)))
     books.rrn_last = books.row_last  # whoever was given an RRN wrote a row
     for rrn, last in sorted(stored.items(), key=lambda one: int(one[1]["number"])):  # in the order they were stored in
-        _put_back(reverse, books.by_rrn[rrn], last, now, out)
+        if rrn in books.by_rrn:
+            _put_back(reverse, books.by_rrn[rrn], last, now, out)
     for exchange in list(books.exchanges.values()):
         if exchange.state == "sent":
             _in_doubt(office, reverse, exchange, now, out)
 
 
 def _journal(office: Office, row: dict[str, Any], stored: dict[str, dict[str, Any]]) -> None:
-    books = office.books
-    exchange = books.by_rrn.get(row["rrn"])
-    if exchange is None:
+    books, state = office.books, row["state"]
+    exchange = books.find_rrn(row["rrn"])
+    if exchange is not None:
+        exchange.take(row)
+    elif state in _FIRST:
         exchange = _open(office, row)
-    state = row["state"]
-    exchange.state = state
-    exchange.response_code = row["response_code"]
-    exchange.auth_code = row["auth_code"]
-    exchange.settlement_date = row["settlement_date"]
-    exchange.receiver = row["receiver"]
+    else:
+        return  # a late word about what was forgotten
     if row["icc_sealed"]:
         exchange.icc = office.open_icc(row["rrn"], row["icc_sealed"])
     elif state not in ("stored", "reversal_queued", "late"):
@@ -77,16 +78,8 @@ def _journal(office: Office, row: dict[str, Any], stored: dict[str, dict[str, An
 
 def _open(office: Office, row: dict[str, Any]) -> Exchange:
     books = office.books
-    exchange = Exchange(row["kind"], row["mid"], row["tid"], row["batch"], row["stan"])
-    for name in (
-        "rrn", "amount", "currency", "entry_mode", "mcc", "net_time", "net_stan", "acquirer", "forwarder",
-        "pan_sealed", "pan_masked", "pan_hash", "card", "psn", "atc", "read",
-    ):  # fmt: skip
-        setattr(exchange, name, row[name])
-    exchange.counterpart = row["link"]
-    exchange.on_us = bool(row["on_us"])
-    exchange.stood_in = row["net_mti"] == STAND_IN_MTI and not exchange.row.advice
-    exchange.original = books.by_rrn.get(row["original_rrn"])
+    exchange = Exchange.of_row(row)
+    exchange.original = books.find_rrn(row["original_rrn"]) if row["original_rrn"] else None
     books.add(exchange)
     if exchange.atc and exchange.row.chip == "offline":
         books.spend(exchange)
@@ -106,6 +99,7 @@ def _terminal(office: Office, row: dict[str, Any]) -> None:
     if terminal is None:
         return
     if terminal.batch_text != row["batch"]:
+        office.books.close_batch(row["tid"], row["at_ms"], office.limits.keep_ms)
         terminal.batch, terminal.uploaded = int(row["batch"]), {}
     terminal.signed_in = row["event"] == "sign_in"
     for name in ("pik", "mak", "tdk"):

@@ -227,10 +227,10 @@ class Performer:
         try:
             durable = self.disk.commit()
         except StorageFailed as error:
-            self._stop(error)
+            self.stop(error)
             return
         except Exception as error:  # a row that no store can hold: what is durable is no better known
-            self._stop(error)
+            self.stop(error)
             raise
         ended = time.perf_counter()
         if ended - began > SLOW_COMMIT_S:
@@ -265,7 +265,7 @@ class Performer:
             self._commit_now()
         self._commit = None
 
-    def _stop(self, error: Exception) -> None:
+    def stop(self, error: Exception) -> None:
         """Fail-stop: the process ends, and the recovered journal decides what was stored."""
         self._dead = True
         self._waiting.clear()
