@@ -97,7 +97,7 @@ def kill_(
     ground: GroundDir = None,
     json_to: JsonTo = "",
 ) -> None:
-    """Kill -9 switch, network centre, core or all terminals at random, under load, and start them again.
+    """Kill -9 switch, network centre, core or all terminals at random, under load, and start them again; or freeze one.
 
     Exits 0 if nothing was lost or doubled, no card number stands in a file, answers came within 3 s of a restart (p99)
     and 99.9 % of requests outside restarts were answered in time; 1 if not, 2 for bad usage, 3 if it could not be held.
