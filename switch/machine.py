@@ -81,10 +81,14 @@ REPLACED = "replaced by a newer connection of its terminal"
 
 
 class Now(NamedTuple):
-    """The clock, read once per wake-up: monotonic seconds for deadlines, wall seconds since the epoch for dates."""
+    """The clock, read once per wake-up: monotonic seconds for deadlines, wall seconds since the epoch for dates.
+
+    `late` is by how many seconds whoever runs the machine is behind: with its own timers, or with the disk.
+    """
 
     mono: float
     wall: float
+    late: float = 0.0
 
 
 class Machine(Protocol):

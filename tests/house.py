@@ -59,7 +59,8 @@ def standard_lines() -> dict[str, tuple[NetworkProfile, tuple[int, ...]]]:
 
 
 class House:
-    """`rules` are the centre's and the core's operator rules.
+    """`rules` are the centre's and the core's operator rules; `late` is how far behind everybody is. Without
+    `recalls` the switch reads nothing back out of its journal.
 
     `meddle` sees every Send on its way. `effects` is all that any machine ever asked for, in order. The switch dies as
     soon as `crash_at` rows are durable: what it has asked for beyond them is lost, and so is what waits for them unless
@@ -75,7 +76,9 @@ class House:
         machines: int = 0,
         pos: PosProfile | None = None,
         operators: int = 0,
+        recalls: bool = True,
     ) -> None:
+        self.recalls = recalls
         self.behind = behind or standard_lines()
         self.random = random.Random(seed)
         self.entropy: Callable[[int], bytes] = self.random.randbytes
@@ -88,6 +91,7 @@ class House:
         self.memories: list[Memory] = [memory_of(terminal) for terminal in self.fleet]
         self.portfolio = Portfolio(seed, STANDARD_ISSUERS, 1000)
         self.mono, self.wall = 1000.0, NOON
+        self.late = 0.0
         self.rows: list[tuple[str, tuple[Any, ...]]] = []
         self.ledgers: dict[str, list[tuple[Any, ...]]] = {name: [] for name in self.behind}
         self.chips: dict[str, list[tuple[Any, ...]]] = {name: [] for name in self.behind}
@@ -137,7 +141,10 @@ class House:
         }
         terminals = [Terminal(t.tid, t.mid, t.mcc, t.merchant_name, t.suite) for t in self.fleet]
         assert isinstance(self.pos, PosProfile)
-        return Engine(terminals, hsm, counterparts, Routes(bins, "cups"), self.pos, "04384530")
+        engine = Engine(terminals, hsm, counterparts, Routes(bins, "cups"), self.pos, "04384530")
+        if self.recalls:
+            engine.recalls(lambda number: self.rows[number - 1][1])
+        return engine
 
     def link(self, name: str = "") -> Link:
         self._generation += 1
@@ -181,7 +188,7 @@ class House:
 
     @property
     def now(self) -> Now:
-        return Now(self.mono, self.wall)
+        return Now(self.mono, self.wall, self.late)
 
     def _machine(self, name: str) -> Any:
         return self.engine if name == "switch" else self.centres[name]

@@ -53,9 +53,10 @@ class Told:
         self.posts = 0
         self.events: list[str] = []
         self.links: list[Link] = []
+        self.late = 0.0
 
     def receive(self, link: Link, frame: Frame, now: Now, out: Out) -> None:
-        word = frame.body.decode()
+        word, self.late = frame.body.decode(), now.late
         self.events.append(word)
         if word == "post":
             self.posts += 1

@@ -206,3 +206,18 @@ def test_tables_are_as_the_schema_says(tmp_path: Path) -> None:
     assert not {"pan", "track", "pin"} & {name for table in SWITCH_TABLES for name in table.names}
     assert TERMINAL.insert().count("?") == len(TERMINAL.names)
     disk.close()
+
+
+def test_one_row_read_back(tmp_path: Path) -> None:
+    disk = Disk(tmp_path / "j.db", SWITCH_TABLES)
+    disk.add(1, "day", day(1))
+    assert disk.row("day", 1) == day(1), "pending"
+    disk.commit()
+    disk.add(2, "day", day(2, "core"))
+    assert (disk.row("day", 1), disk.row("day", 2)) == (day(1), day(2, "core"))
+    assert disk.row("day", 3) is None
+    assert disk.row("journal", 1) is None, "another table's"
+    disk._connection.execute("DROP TABLE day")
+    with pytest.raises(StorageFailed):
+        disk.row("day", 1)
+    disk.close()

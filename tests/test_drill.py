@@ -323,13 +323,14 @@ def test_kill_a_switch_that_is_not_ours(tmp_path: Path) -> None:
     assert not list((tmp_path / "drill").glob("switch.db"))
 
 
-def test_a_disk_that_is_full_and_one_whose_sync_fails(tmp_path: Path) -> None:
+def test_a_disk_that_is_full_one_whose_sync_fails_and_one_that_forgets(tmp_path: Path) -> None:
     run = shoudan(
-        "drill", "disk", "--rounds", "2", "--terminals", "12", "--rate", "30", "--pause", "0.4", "--dir",
+        "drill", "disk", "--rounds", "3", "--terminals", "12", "--rate", "30", "--pause", "0.4", "--dir",
         str(tmp_path / "drill"), "--json", "-",
     )  # fmt: skip
     data = json.loads(run.stdout)
-    assert data["exit_codes"] == {"full 4": 1, "fail 4": 1}, run.stderr
+    assert data["exit_codes"] == {"full 4": 1, "fail 4": 1, "forget -9": 1}, run.stderr
+    assert ("its witness has seen row" in data.get("refused_to_start", "")) is (data["rows_forgotten"] > 0)
     assert (data["lost"], data["doubled"], data["books"]["open"]) == (0, 0, 0)
     assert run.returncode == 0
     log = (tmp_path / "drill" / "switch.log").read_text()
@@ -337,7 +338,10 @@ def test_a_disk_that_is_full_and_one_whose_sync_fails(tmp_path: Path) -> None:
     journal = tmp_path / "drill" / "switch.db"
     assert journal_rules(journal) == []
     with closing(sqlite3.connect(journal)) as changed:
-        changed.execute("UPDATE journal SET amount = amount + 1 WHERE number = (SELECT max(number) FROM journal)")
+        changed.execute(
+            "UPDATE journal SET amount = amount + 1 WHERE number = (SELECT max(number) FROM journal "
+            "WHERE state = 'answered')"
+        )
         changed.commit()
     assert [one.invariant for one in journal_rules(journal)] == ["I8"]
 

@@ -333,3 +333,48 @@ def test_a_stand_in_survives_a_restart() -> None:
     assert house.said("core")[-1].mti == "0220"
     assert house.of("journal")[-1]["state"] == "delivered"
     assert house.ledger_rows()[-1]["posted_minor"] == 30_000
+
+
+# late
+
+
+def test_a_late_process_admits_nothing_new() -> None:
+    house = slow_house(late_max_s=2.0)
+    admitted = put(house, "sale", 1000)
+    house.late = 2.0
+    assert told(house, put(house, "sale", 1500, issuer=0)) == "", "on the limit is not beyond it"
+    house.late = 2.1
+    rows, said = len(house.rows), len(house.said("cups"))
+    assert told(house, put(house, "sale", 2000)) == "96"
+    assert (len(house.rows), len(house.said("cups"))) == (rows, said), "no row, no message"
+    numbers = house.engine.office.statistics
+    assert (numbers.overloaded, numbers.overloaded_late) == (1, 1)
+    assert told(house, put(house, "offline_sale", 700)) == "00"
+    house.late = 0.0
+    assert told(house, put(house, "sale", 2500, issuer=0)) == ""
+    house.pass_time(6)
+    assert told(house, admitted) == "00"
+    at_rest(house)
+
+
+def test_reversals_and_sign_ins_pass_a_late_process() -> None:
+    house = slow_house()
+    memory = house.memories[0]
+    one = item(house, memory, "sale", 1000, issuer=1)
+    house.deliver(house.link(), seal(house, memory, "0200", fields_of(house, memory, one)))
+    house.late = 30.0
+    assert house.run(pos.sign_in(house.memories[2], house.line)).approved
+    assert ask(house, memory, "0400", reversal_of(house, memory, one)).fields[39] == "00"
+    assert house.engine.office.statistics.overloaded == 0
+    at_rest(house)
+
+
+def test_a_switch_that_drains_ends_what_it_has_begun() -> None:
+    house = slow_house()
+    begun = put(house, "sale", 1000)
+    house.engine.drain()
+    assert told(house, put(house, "sale", 2000, n=1)) == "96"
+    assert told(house, put(house, "offline_sale", 700)) == "00"
+    house.pass_time(6)
+    assert told(house, begun) == "00"
+    at_rest(house)

@@ -97,7 +97,7 @@ def kill_(
     ground: GroundDir = None,
     json_to: JsonTo = "",
 ) -> None:
-    """Kill -9 switch, network centre, core or all terminals at random, under load, and start them again.
+    """Kill -9 switch, network centre, core or all terminals at random, under load, and start them again; or freeze one.
 
     Exits 0 if nothing was lost or doubled, no card number stands in a file, answers came within 3 s of a restart (p99)
     and 99.9 % of requests outside restarts were answered in time; 1 if not, 2 for bad usage, 3 if it could not be held.
@@ -136,7 +136,7 @@ def disk_(
     pause: Pause = 1.5,
     seed: Seed = 1,
     mode: Annotated[
-        list[str], typer.Option(help="full, fail or forget (a sync); may be given many times. Without: full and fail.")
+        list[str], typer.Option(help="full, fail or forget (a sync); may be given many times. Without: all of them.")
     ] = [],  # noqa: B006
     directory: Dir = DIRECTORY / "disk",
     command: Command = "",
@@ -146,14 +146,14 @@ def disk_(
 ) -> None:
     """Fill the switch's disk, let a sync fail, or let one be forgotten before the power is cut, under load.
 
-    Exits 0 if the switch stopped at once (our own with code 4), recovered, and nothing was lost or doubled, or if it
-    refused to start on what a lying disk left; 1 if not, 2 for bad usage, 3 if it could not be held.
+    Exits 0 if the switch stopped at once (our own with code 4), recovered, and nothing was lost or doubled, and if it
+    refused to start where a lying disk had lost rows; 1 if not, 2 for bad usage, 3 if it could not be held.
     """
     for one in mode:
         if one not in disk.MODES:
             raise ConfigError(f"--mode {one}: there are {', '.join(disk.MODES)}")
     told = _told(terminals, seed, directory, command, host, ground, json_to)
-    modes = tuple(mode) or (disk.FULL, disk.FAIL)
+    modes = tuple(mode) or disk.MODES
     _hold(told, lambda yard: disk.hold(yard, rounds, rate, pause, seed, told.tell, modes).as_dict())
 
 
@@ -242,6 +242,7 @@ _NAMES: Final = {
     "signed_in_late": "signed in late 签到过迟", "descriptor_limit": "descriptor limit 描述符上限",
     "connections_max": "connections allowed 最多连接", "connections_refused": "connections refused 拒绝连接",
     "exit_codes": "exit codes 退出码", "refused_to_start": "refused to start 拒绝启动",
+    "rows_forgotten": "rows forgotten 丢失的记录",
     "capacity": "capacity 容量 (/s)", "goodput_ratio": "goodput at twice capacity 两倍负载有效吞吐",
     "hostile_ratio": "p99 with hostile peers 恶意连接下 p99",
 }  # fmt: skip

@@ -8,12 +8,17 @@ import contextlib
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import apsw
 
 from scenarios.drill.held import Drill, Result, Tell
 from scenarios.drill.yard import START_S, SWITCH, DrillFailed, Yard
 from switch.app.serve import STORAGE_FAILED
+from switch.clearing.schema import SWITCH_TABLES
+from switch.net.chain import read_witness, witness_path
 
 FULL, FAIL, FORGET = "full", "fail", "forget"
 MODES: Final = (FULL, FAIL, FORGET)
@@ -22,37 +27,79 @@ MARGIN: Final = 8192
 
 
 def hold(yard: Yard, rounds: int, rate: float, pause_s: float, seed: int, tell: Tell, modes: tuple[str, ...]) -> Result:
-    """Ruin the disk `rounds` times in turn of the modes, a forgotten sync last of all; then judge."""
+    """Ruin the disk `rounds` times in turn of the modes and judge; then, last of all, let a sync be forgotten."""
     if not yard.command:
         raise DrillFailed("drill disk starts and restarts the switch: give it --command")
     usual = [mode for mode in modes if mode != FORGET and (yard.ours or mode == FULL)]
-    plan = [usual[number % len(usual)] for number in range(rounds)] if usual else []
-    if FORGET in modes and yard.ours:
-        plan = [*plan[: rounds - 1], FORGET]
-    if not plan:
+    forget = FORGET in modes and yard.ours
+    if not usual and not forget:
         raise DrillFailed("a storage layer stands under our own switch only: drill disk --mode full")
-    drill = Drill(yard, rate, seed, tell)
+    plan = [usual[number % len(usual)] for number in range(max(rounds - forget, 1))] if usual else []
     codes: Counter[str] = Counter()
-    refused = ""
-    with drill.everything():
-        for number, mode in enumerate(plan, 1):
+    drill = Drill(yard, rate, seed, tell)
+    result: Result | None = None
+    if plan:
+        with drill.everything():
+            for number, mode in enumerate(plan, 1):
+                time.sleep(pause_s)
+                _round(drill, mode, f"round {number} of {len(plan) + forget}", codes)
             time.sleep(pause_s)
-            code = _ruin(drill, mode)
-            codes[f"{mode} {code}"] += 1
-            begin = time.monotonic()
-            refused = _restart(drill)
-            if refused:
-                tell(f"round {number} of {len(plan)}: {mode}, exit code {code}; refuses to start: {refused}")
-                break
-            window = drill.window(mode, drill.windows_open.pop(), begin, drill.lines())
-            took = "no answer" if window.recovery_s is None else f"answers after {window.recovery_s:.2f} s"
-            tell(f"round {number} of {len(plan)}: {mode}, exit code {code}, {took}")
-        time.sleep(pause_s)
-        result = drill.finish("disk", len(plan), judged=not refused)
+            result = drill.finish("disk", len(plan) + forget)
+    more: dict[str, Any] = {}
+    if forget:
+        result, more = _forget(drill, result, len(plan) + 1, pause_s, codes)
+    assert result is not None
     wrong = [name for name, _ in codes.items() if yard.ours and name != _expected(name.split()[0])]
-    result.more = {"exit_codes": dict(codes), "unexpected_exit_codes": wrong, "refused_to_start": refused}
-    result.failed = bool(wrong)
+    result.more = {"exit_codes": dict(codes), "unexpected_exit_codes": wrong, **more}
+    result.failed = bool(wrong or more.get("unexplained"))
     return result
+
+
+def _round(drill: Drill, mode: str, which: str, codes: Counter[str]) -> tuple[str, int]:
+    """Break the disk, start the switch again: why it refuses to start, "" where it does not, and how many rows a sync
+    forgotten has cost."""
+    code = _ruin(drill, mode)
+    codes[f"{mode} {code}"] += 1
+    missing = _missing(drill.yard.directory / "switch.db") if mode == FORGET else 0
+    begin = time.monotonic()
+    refused = _restart(drill)
+    if refused:
+        if mode != FORGET:
+            raise DrillFailed(f"{mode}: the switch does not start again: {refused}")
+        drill.tell(f"{which}: {mode}, exit code {code}; refuses to start: {refused}")
+        return refused, missing
+    window = drill.window(mode, drill.windows_open.pop(), begin, drill.lines())
+    took = "no answer" if window.recovery_s is None else f"answers after {window.recovery_s:.2f} s"
+    drill.tell(f"{which}: {mode}, exit code {code}, {took}")
+    return "", missing
+
+
+def _forget(
+    before: Drill, judged: Result | None, number: int, pause_s: float, codes: Counter[str]
+) -> tuple[Result, dict[str, Any]]:
+    """A sync forgotten, and the power cut. Either nothing is missing, and the books must agree as ever; or rows are
+    gone that others were told of, and then the switch must refuse to start and say so: what was judged before stands.
+    """
+    drill = before.again()
+    with drill.everything():
+        time.sleep(pause_s)
+        refused, missing = _round(drill, FORGET, f"round {number} of {number}", codes)
+        if not refused:
+            time.sleep(pause_s)
+            return drill.finish("disk", number), {"rows_forgotten": missing, "unexplained": missing > 0}
+        stopped = drill.finish("disk", number, judged=False)
+    result = replace(judged, files=stopped.files) if judged else stopped
+    return result, {
+        "refused_to_start": refused, "rows_forgotten": missing, "unexplained": missing <= 0 or "witness" not in refused,
+    }  # fmt: skip
+
+
+def _missing(journal: Path) -> int:
+    """How many rows the journal's witness has seen that are not there."""
+    witness = read_witness(witness_path(journal))
+    with contextlib.closing(apsw.Connection(str(journal), flags=apsw.SQLITE_OPEN_READONLY)) as book:
+        ends = [book.execute(f"SELECT max(number) FROM {table.name}").fetchone() for table in SWITCH_TABLES]
+    return (witness.number if witness else 0) - max(end[0] or 0 for end in ends if end)
 
 
 def _expected(mode: str) -> str:

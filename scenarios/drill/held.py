@@ -94,6 +94,12 @@ class Drill:
         self._rate = rate
         self.started = time.monotonic()
 
+    def again(self) -> "Drill":
+        """Another one on the same ground, after this one was judged."""
+        drill = Drill(self.yard, self._rate, self.draw.randrange(1 << 32), self.tell)
+        drill.answers, drill.windows, drill.started = self.answers, self.windows, self.started
+        return drill
+
     # the processes
 
     @contextlib.contextmanager

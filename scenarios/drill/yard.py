@@ -267,6 +267,17 @@ class Crew:
         child.wait()
         self.note(f"kill {name}")
 
+    def freeze(self, name: str, seconds: float) -> None:
+        """Stop its whole group for so long, and let it go on."""
+        child = self._children[name]
+        self.note(f"freeze {name}")
+        os.killpg(child.pid, signal.SIGSTOP)
+        try:
+            time.sleep(seconds)
+        finally:
+            os.killpg(child.pid, signal.SIGCONT)
+        self.note(f"go on {name}")
+
     def wait(self, name: str, most_s: float) -> int | None:
         """Its exit code, None where it still runs after `most_s`."""
         try:

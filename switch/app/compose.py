@@ -153,7 +153,7 @@ def build_engine(config: SwitchConfig, beside: Path, entropy: Entropy) -> tuple[
         for section in config.counterparts
     }
     wait = config.limits
-    limits = Limits(wait.admitted_max, wait.inflight_max, wait.stored_max, wait.code)
+    limits = Limits(wait.admitted_max, wait.inflight_max, wait.stored_max, wait.late_max_s, wait.keep_days, wait.code)
     engine = Engine(terminals, hsm, counterparts, routes, pos, config.acquirer, chips, limits)
     engine.tariff = tariff
     return engine, pos

@@ -84,11 +84,13 @@ class RoutesConfig(_Section, frozen=True, kw_only=True):
 
 
 class LimitsConfig(_Section, frozen=True, kw_only=True):
-    """How much may wait at a time (`switch.engine.limits`)."""
+    """How much may wait at a time, and how late all may be (`switch.engine.limits`)."""
 
     admitted_max: int = 20_000
     inflight_max: int = 10_000
     stored_max: int = 100_000
+    late_max_s: float = 2.0
+    keep_days: int = 30
     code: str = "96"
 
 

@@ -306,7 +306,16 @@ def _offences(engine: Engine) -> list[Family]:
         ),
         Family(
             "shoudan_requests_overload_total", "counter",
-            "New requests refused because too much was waiting already.", (), _one(lambda: numbers.overloaded),
+            "New requests refused because too much was waiting already, or all was late.", (),
+            _one(lambda: numbers.overloaded),
+        ),
+        Family(
+            "shoudan_requests_overload_late_total", "counter",
+            "Of these, because the process or its disk was behind.", (), _one(lambda: numbers.overloaded_late),
+        ),
+        Family(
+            "shoudan_transactions_kept", "gauge", "Transactions in memory: of open batches, owed or touched since.",
+            (), _one(lambda: len(engine.office.books.exchanges)),
         ),
         Family(
             "shoudan_duplicates_total", "counter", "Requests under a key already used.", (),

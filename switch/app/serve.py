@@ -29,7 +29,8 @@ from switch.app.config import (
 from switch.app.control import Command, serve_control
 from switch.app.measures import centre_families, switch_families
 from switch.app.reload import began, reload_centre, reload_engine
-from switch.clearing.schema import CHIPS, ISSUER_TABLES, LEDGER, PINS, SWITCH_TABLES
+from switch.clearing.schema import CHIPS, ISSUER_TABLES, JOURNAL, LEDGER, PINS, SWITCH_TABLES
+from switch.engine.archive import Recall
 from switch.engine.engine import Engine
 from switch.engine.line import BOTH, IN, OUT
 from switch.net.chain import BrokenChain
@@ -115,9 +116,11 @@ async def serve_switch(source: Path) -> int:
     disk = open_disk(config.journal, SWITCH_TABLES)
     loop = asyncio.get_running_loop()
     performer = Performer(engine, disk, loop, life.failed)
+    engine.recalls(_read_back(disk, performer))
     with _whole(config.journal):
         performer.call(lambda now, out: engine.recover(disk.history(), now, out))
     performer.flush()
+    lag = performer.lag = LoopLag(loop)
     lines, doors = await connect_lines(performer, config, engine)
     host, port = host_and_port(config.listen)
     timers, tls = pos.timers, listening_tls(config.tls)
@@ -142,21 +145,36 @@ async def serve_switch(source: Path) -> int:
         return reload_engine(engine, start, read_config(source, SwitchConfig), secrets.token_bytes)
 
     control = await _control(config.control, {"status": status, "reload": reload})
-    page = await _metrics(config.metrics, lambda lag: switch_families(engine, performer, lag))
+    page = await _metrics(config.metrics, lambda lag: switch_families(engine, performer, lag), lag)
     log.info("switch listens on %s, journal at row %d", config.listen, disk.durable)
     await life.over.wait()
     for door in (server, control, page):
         if door:
             door.close()
     if life.code == 0:
+        engine.drain()
         await _drain(lambda: sum(len(c.inflight) for c in engine.office.counterparts.values()), config.drain_s)
         performer.flush()
+    lag.close()
     for line in lines:
         line.cancel()
     for door in doors:
         door.close()
     performer.close_all()
     return _finish(disk, life.code)
+
+
+def _read_back(disk: Disk, performer: Performer) -> Recall:
+    """Rows of the journal by number; a storage error stops the process, as at a commit."""
+
+    def recall(number: int) -> tuple[Any, ...] | None:
+        try:
+            return disk.row(JOURNAL.name, number)
+        except StorageFailed as error:
+            performer.stop(error)
+            raise
+
+    return recall
 
 
 async def connect_lines(
@@ -237,12 +255,14 @@ async def _control(path: Path | None, commands: dict[str, Command]) -> asyncio.S
     return await serve_control(path, commands) if path else None
 
 
-async def _metrics(address: str, families: Callable[[LoopLag], list[Family]]) -> MetricsPage | None:
+async def _metrics(
+    address: str, families: Callable[[LoopLag], list[Family]], lag: LoopLag | None = None
+) -> MetricsPage | None:
     """The page of metrics, where an address for it is configured."""
     if not address:
         return None
     host, port = host_and_port(address)
-    page = MetricsPage(families)
+    page = MetricsPage(families, lag)
     try:
         await page.listen(host, port)
     except OSError as error:

@@ -41,8 +41,10 @@ class AuthorizeDesk:
         """Admit a terminal's request and send it on, or refuse it."""
         office, fields = self._office, message.fields
         row = self._row(message)
-        if row is not None and not row.advice and office.full:
+        late = now.late > office.limits.late_max_s
+        if (late or office.full) and row is not None and not row.advice:
             office.statistics.overloaded += 1
+            office.statistics.overloaded_late += late
             self._refuse(link, frame, message, row, office.limits.code, now, out)
             return
         terminal, code = admit.known(office, message)

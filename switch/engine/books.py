@@ -3,9 +3,13 @@
 All of it is rebuilt from the journal's rows after a restart; nothing here is written anywhere itself.
 """
 
-from collections.abc import Iterable
+import heapq
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping
+from itertools import count
 from typing import Any, Final
 
+from switch.engine.archive import Archive
 from switch.engine.line import Line
 from switch.machine import Link
 from switch.wire.framing import Frame
@@ -14,6 +18,14 @@ from switch.wire.transactions import APPROVED, BATCH_ITEMS_MAX, BY_NAME, Transac
 STAN_MAX: Final = 999_999
 STAND_IN_MTI: Final = "0220"
 """A sale that the switch has approved for the own core is told to it as an advice."""
+
+
+_COLUMNS: Final = (
+    "rrn", "amount", "currency", "entry_mode", "mcc", "net_time", "net_stan", "acquirer", "forwarder", "pan_sealed",
+    "pan_masked", "pan_hash", "card", "psn", "atc", "read",
+)  # fmt: skip
+"""Columns of the journal that an exchange has under the same name, and that stay as they are."""
+_ENDS: Final = frozenset(("answered", "refused", "delivered", "reversal_acked"))
 
 
 class Exchange:
@@ -26,7 +38,7 @@ class Exchange:
     hexadecimal), `read` four digits of DE60 on the network: read capability, condition, no-PIN flag, application (""
     where no chip was read); `icc` what of DE55 must be told again. `stood_in`: the switch itself has approved it for
     the bank's own core. `refunded` and `added` are what later transactions gave back of it, or added
-    to it (a tip, an adjustment, more on hold).
+    to it (a tip, an adjustment, more on hold). `written` is the number of its last row.
     """
 
     __slots__ = (
@@ -34,7 +46,7 @@ class Exchange:
         "deadline", "entry_mode", "forwarder", "frame", "icc", "kind", "line", "link", "mcc", "mid", "net_stan",
         "net_time", "on_us", "original", "pan_hash", "pan_masked", "pan_sealed", "psn", "read", "receiver", "refunded",
         "request", "response_code", "reversal", "row", "rrn", "settlement_date", "stan", "state", "stood_in", "tid",
-        "undone",
+        "undone", "written",
     )  # fmt: skip
 
     def __init__(self, kind: str, mid: str, tid: str, batch: str, stan: str) -> None:
@@ -80,6 +92,24 @@ class Exchange:
         self.frame: Frame | None = None
         self.request: dict[int, Any] | None = None
         self.deadline = 0.0
+        self.written = 0
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> "Exchange":
+        """An exchange as one of its journal rows tells it, without what other transactions have to do with it."""
+        exchange = cls(row["kind"], row["mid"], row["tid"], row["batch"], row["stan"])
+        for name in _COLUMNS:
+            setattr(exchange, name, row[name])
+        exchange.counterpart = row["link"]
+        exchange.on_us = bool(row["on_us"])
+        exchange.stood_in = row["net_mti"] == STAND_IN_MTI and not exchange.row.advice
+        exchange.take(row)
+        return exchange
+
+    def take(self, row: Mapping[str, Any]) -> None:
+        """What changes from row to row."""
+        self.state, self.response_code, self.auth_code = row["state"], row["response_code"], row["auth_code"]
+        self.settlement_date, self.receiver, self.written = row["settlement_date"], row["receiver"], row["number"]
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -104,6 +134,18 @@ class Exchange:
     def counts(self) -> bool:
         """Whether it stands in the terminal's batch: approved, not reversed, and no confirmation stands for it."""
         return self.approved and not self.reversal and not self.confirmed
+
+    @property
+    def owed(self) -> bool:
+        """Whether somebody waits for its end, or is to be told of it."""
+        return self.state in ("sent", "stored") or self.reversal == "queued"
+
+    @property
+    def plain(self) -> bool:
+        """Whether its last row tells all there is to know of it."""
+        told = self.state in _ENDS and self.reversal == ("acked" if self.state == "reversal_acked" else "")
+        touched = self.refunded or self.added or self.undone or self.confirmed or self.original is not None
+        return told and not touched and self.row.effect != "hold"
 
     def __repr__(self) -> str:
         return f"Exchange({self.kind} {self.tid}/{self.batch}/{self.stan} {self.state} {self.response_code})"
@@ -160,6 +202,13 @@ class Books:
         self.unknown_reversals: dict[tuple[str, str, str], None] = {}
         self.rrn_last = 0
         self.row_last = 0
+        self.archive: Archive | None = None
+        self._opened: defaultdict[str, list[Exchange]] = defaultdict(list)
+        self._aging: list[tuple[int, int, Exchange]] = []
+        self._order = count()
+        self._spent: deque[tuple[int, tuple[str, str, str]]] = deque()
+        self._archived = Exchange("chip_offline_sale", "", "", "", "")  # stands for all of its kind
+        self._archived.response_code = "00"
 
     def adopt(self, terminals: Iterable[Terminal]) -> None:
         """Take a new list of terminals, all at once: new ones open, changed ones keep their batch and keys.
@@ -190,6 +239,70 @@ class Books:
     def add(self, exchange: Exchange) -> None:
         self.exchanges[exchange.key] = exchange
         self.by_rrn[exchange.rrn] = exchange
+        self._opened[exchange.tid].append(exchange)
+
+    def find(self, key: tuple[str, str, str]) -> Exchange | None:
+        """The exchange under a terminal's key, of a closed batch too."""
+        exchange = self.exchanges.get(key)
+        found = self.archive.take(key) if exchange is None and self.archive is not None else None
+        if found is not None:
+            row, closed_ms = found
+            exchange = Exchange.of_row(row)
+            exchange.reversal = "acked" if exchange.state == "reversal_acked" else ""
+            self.exchanges[key] = self.by_rrn[exchange.rrn] = exchange
+            heapq.heappush(self._aging, (closed_ms, next(self._order), exchange))
+        return exchange
+
+    def find_rrn(self, rrn: str) -> Exchange | None:
+        """The exchange of an RRN, of a closed batch too."""
+        exchange = self.by_rrn.get(rrn)
+        if exchange is None and self.archive is not None:
+            key = self.archive.key_of(rrn)
+            if key is not None and key not in self.exchanges:
+                return self.find(key)
+        return exchange
+
+    def close_batch(self, tid: str, at_ms: int, keep_ms: int) -> None:
+        """A terminal's batch is closed: nothing of it can be repeated any more, only spoken of, for `keep_ms`
+        (milliseconds; `at_ms` since the epoch). What its last row tells is read back from there when it is asked for;
+        what was closed longer ago is forgotten."""
+        for exchange in self._opened.pop(tid, ()):
+            self.batches.pop((tid, exchange.batch), None)
+            if self.archive is None or not exchange.plain:
+                heapq.heappush(self._aging, (at_ms, next(self._order), exchange))
+                continue
+            self.archive.note(exchange.key, exchange.rrn, exchange.written, at_ms)
+            self._drop(exchange)
+            if exchange.row.chip == "offline" and exchange.approved:
+                chip = (exchange.pan_hash, exchange.psn, exchange.atc)
+                self.by_chip[chip] = self._archived
+                self._spent.append((at_ms, chip))
+        self._forget(at_ms, keep_ms)
+
+    def _forget(self, at_ms: int, keep_ms: int) -> None:
+        before = at_ms - keep_ms
+        while self._aging and self._aging[0][0] < before:
+            _, order, exchange = heapq.heappop(self._aging)
+            if exchange.owed:
+                heapq.heappush(self._aging, (at_ms, order, exchange))
+            else:
+                self._drop(exchange)
+        while self._spent and self._spent[0][0] < before:
+            _, chip = self._spent.popleft()
+            if self.by_chip.get(chip) is self._archived:
+                del self.by_chip[chip]
+        if self.archive is not None:
+            self.archive.forget(before)
+
+    def _drop(self, exchange: Exchange) -> None:
+        """Let go of an exchange under each key that it, and no newer one, stands under."""
+        del self.by_rrn[exchange.rrn]
+        if self.exchanges.get(exchange.key) is exchange:
+            del self.exchanges[exchange.key]
+        if self.by_auth.get((exchange.auth_code, exchange.pan_hash)) is exchange:
+            del self.by_auth[exchange.auth_code, exchange.pan_hash]
+        if self.by_chip.get((exchange.pan_hash, exchange.psn, exchange.atc)) is exchange:
+            del self.by_chip[exchange.pan_hash, exchange.psn, exchange.atc]
 
     def settle_answer(self, exchange: Exchange) -> None:
         """File an exchange whose answer is known where later ones look for it, and apply what it undoes."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from switch.clearing.tariff import Tariff
 from switch.crypto.hsm import Hsm
+from switch.engine.archive import Archive, Recall
 from switch.engine.authorize import AuthorizeDesk
 from switch.engine.books import Books, Terminal
 from switch.engine.counterpart import Counterpart
@@ -200,11 +201,21 @@ class Engine:
                     office.hsm.forget(f"{kind}/{tid}")
         self._leaving &= waits
 
+    # ends
+
+    def drain(self) -> None:
+        """Admit nothing new any more; what is under way goes on, and what has happened is still taken."""
+        self.office.limits = self.office.limits._replace(admitted_max=0)
+
     # recovery and what may be seen from outside
 
     def recover(self, rows: Iterable[tuple[str, tuple[Any, ...]]], now: Now, out: Out) -> None:
         """Rebuild everything from the journal's rows (table, row) in the order of their numbers, before any link."""
         recover(self.office, self._reverse, rows, now, out)
+
+    def recalls(self, recall: Recall) -> None:
+        """Before recovery: rows of the journal can be read back, so not all of what was is kept in memory."""
+        self.office.books.archive = Archive(recall)
 
     def stored(self, now: Now) -> dict[str, tuple[int, float]]:
         """By counterpart: how much is stored for it, and the age of the oldest in seconds."""

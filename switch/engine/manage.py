@@ -149,10 +149,12 @@ class ManageDesk:
 
     def line_down(self, counterpart: Counterpart, link: Link, now: Now, out: Out) -> None:
         """A line broke: what is outstanding on it runs into its deadline and is reversed; what is new takes another."""
-        if counterpart.line_of(link).lose(link):
+        line = counterpart.line_of(link)
+        if line.lose(link):
             counterpart.choose()
             if counterpart.line is not None and (counterpart.zpk_due or not counterpart.ready):
                 self._apply_for_keys(counterpart, counterpart.line, now, out)
+            self._saf.line_lost(counterpart, line, now, out)
 
     def unanswered(self, counterpart: Counterpart, line: Line | None, sent_at: float, now: Now, out: Out) -> None:
         """A request over this line had no answer. One too many breaks it: nothing more is given to it until it answers
@@ -274,12 +276,11 @@ class ManageDesk:
         self._forward(counterpart, now, out)
 
     def _forward(self, counterpart: Counterpart, now: Now, out: Out) -> None:
-        """What is stored goes out once for each line, as soon as it is ready."""
+        """What is stored goes out as soon as a line is ready; what may be lost is said again once for each line."""
         if counterpart.ready:
             counterpart.stood_in.clear()
-        if counterpart.ready and counterpart.stored_waits:
+            self._saf.ready(counterpart, counterpart.stored_waits, now, out)
             counterpart.stored_waits = False
-            self._saf.link_up(counterpart, now, out)
 
     def _reset_mac_holds(self, counterpart: Counterpart, message: Message, is_mac_key: bool) -> bool:
         """A key reset's DE128 is made with the new MAC key, or with the one in force where a PIN key is reset."""

@@ -116,7 +116,7 @@ class Office:
         """One journal row: this exchange has come to `state`."""
         exchange.state = state
         original = exchange.original
-        return self.post(
+        number = exchange.written = self.post(
             "journal",
             (
                 state, exchange.kind, exchange.mid, exchange.tid, exchange.batch, exchange.stan,
@@ -130,6 +130,7 @@ class Office:
             now,
             out,
         )  # fmt: skip
+        return number
 
     # cards
 

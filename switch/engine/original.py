@@ -19,7 +19,7 @@ def find_original(books: Books, exchange: Exchange, request: dict[int, Any]) -> 
     elif row.original == "terminal":
         original = _by_terminal(books, request)
     elif row.original == "rrn":
-        original = books.by_rrn.get(request[37])
+        original = books.find_rrn(request[37])
     else:
         original = books.by_auth.get((request[38], exchange.pan_hash))
     if row.confirms:
@@ -33,7 +33,7 @@ def find_original(books: Books, exchange: Exchange, request: dict[int, Any]) -> 
 
 def _by_stan(books: Books, exchange: Exchange, de61: str) -> Exchange | None:
     """DE61: batch and STAN of a transaction of this terminal."""
-    return books.exchanges.get((exchange.tid, de61[:6], de61[6:12]))
+    return books.find((exchange.tid, de61[:6], de61[6:12]))
 
 
 def _by_terminal(books: Books, request: dict[int, Any]) -> Exchange | None:
@@ -42,7 +42,7 @@ def _by_terminal(books: Books, request: dict[int, Any]) -> Exchange | None:
         tid = read_original_terminal(request[62])
     except DecodeError:
         return None
-    return books.exchanges.get((f"{tid:8}", request[61][:6], request[61][6:12]))
+    return books.find((f"{tid:8}", request[61][:6], request[61][6:12]))
 
 
 def _confirmed(exchange: Exchange, original: Exchange | None) -> Exchange | None:

@@ -122,6 +122,7 @@ class ReconcileDesk:
                     self._upload(terminal, item.stan, item.amount, "host_only", now, out)
         ours = Side(*office.books.totals(terminal.tid, batch))
         self._post(terminal, "end", Side(), ours, fields[60][8:11], now, out)
+        office.books.close_batch(terminal.tid, int(now.wall * 1000), office.limits.keep_ms)
         terminal.next_batch()
         number = office.post(
             "terminal",

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from switch.clearing.schema import DAY, DOWNLOAD, JOURNAL, TERMINAL, UPLOAD
-from switch.engine.books import STAND_IN_MTI, Exchange
+from switch.engine.books import Exchange
 from switch.engine.manage import CUT_START, unpack_key
 from switch.engine.office import Office
 from switch.engine.reverse import BY_TERMINAL, ReverseDesk
@@ -12,6 +12,8 @@ from switch.machine import Now, Out
 
 _JOURNAL, _TERMINAL, _DAY, _UPLOAD = JOURNAL.names, TERMINAL.names, DAY.names, UPLOAD.names
 _DOWNLOAD = DOWNLOAD.names
+_FIRST = frozenset(("sent", "refused", "stored"))
+"""States that a transaction's first row may have."""
 
 
 def recover(
@@ -36,21 +38,23 @@ def recover(
         elif table == "download":
             _download(office, dict(zip(_DOWNLOAD, row, strict=True)))
     books.rrn_last = books.row_last  # whoever was given an RRN wrote a row
+    for rrn, last in sorted(stored.items(), key=lambda one: int(one[1]["number"])):  # in the order they were stored in
+        if rrn in books.by_rrn:
+            _put_back(reverse, books.by_rrn[rrn], last, now, out)
     for exchange in list(books.exchanges.values()):
-        _finish(office, reverse, exchange, stored.get(exchange.rrn), now, out)
+        if exchange.state == "sent":
+            _in_doubt(office, reverse, exchange, now, out)
 
 
 def _journal(office: Office, row: dict[str, Any], stored: dict[str, dict[str, Any]]) -> None:
-    books = office.books
-    exchange = books.by_rrn.get(row["rrn"])
-    if exchange is None:
+    books, state = office.books, row["state"]
+    exchange = books.find_rrn(row["rrn"])
+    if exchange is not None:
+        exchange.take(row)
+    elif state in _FIRST:
         exchange = _open(office, row)
-    state = row["state"]
-    exchange.state = state
-    exchange.response_code = row["response_code"]
-    exchange.auth_code = row["auth_code"]
-    exchange.settlement_date = row["settlement_date"]
-    exchange.receiver = row["receiver"]
+    else:
+        return  # a late word about what was forgotten
     if row["icc_sealed"]:
         exchange.icc = office.open_icc(row["rrn"], row["icc_sealed"])
     elif state not in ("stored", "reversal_queued", "late"):
@@ -74,16 +78,8 @@ def _journal(office: Office, row: dict[str, Any], stored: dict[str, dict[str, An
 
 def _open(office: Office, row: dict[str, Any]) -> Exchange:
     books = office.books
-    exchange = Exchange(row["kind"], row["mid"], row["tid"], row["batch"], row["stan"])
-    for name in (
-        "rrn", "amount", "currency", "entry_mode", "mcc", "net_time", "net_stan", "acquirer", "forwarder",
-        "pan_sealed", "pan_masked", "pan_hash", "card", "psn", "atc", "read",
-    ):  # fmt: skip
-        setattr(exchange, name, row[name])
-    exchange.counterpart = row["link"]
-    exchange.on_us = bool(row["on_us"])
-    exchange.stood_in = row["net_mti"] == STAND_IN_MTI and not exchange.row.advice
-    exchange.original = books.by_rrn.get(row["original_rrn"])
+    exchange = Exchange.of_row(row)
+    exchange.original = books.find_rrn(row["original_rrn"]) if row["original_rrn"] else None
     books.add(exchange)
     if exchange.atc and exchange.row.chip == "offline":
         books.spend(exchange)
@@ -103,6 +99,7 @@ def _terminal(office: Office, row: dict[str, Any]) -> None:
     if terminal is None:
         return
     if terminal.batch_text != row["batch"]:
+        office.books.close_batch(row["tid"], row["at_ms"], office.limits.keep_ms)
         terminal.batch, terminal.uploaded = int(row["batch"]), {}
     terminal.signed_in = row["event"] == "sign_in"
     for name in ("pik", "mak", "tdk"):
@@ -129,27 +126,28 @@ def _download(office: Office, row: dict[str, Any]) -> None:
         terminal.downloads[row["requirement"]] = row["version"]
 
 
-def _finish(
-    office: Office, reverse: ReverseDesk, exchange: Exchange, stored: dict[str, Any] | None, now: Now, out: Out
-) -> None:
-    if exchange.state == "sent":
-        exchange.response_code = office.counterparts[exchange.counterpart].profile.codes.no_reply
-        if exchange.row.reversible:
-            reverse.queue(exchange, "restart", now, out)
-        elif exchange.row.advice:
-            exchange.response_code = "00"
-            number = office.journal(exchange, "stored", now, out, "restart", exchange.net_key)
-            office.books.settle_answer(exchange)
-            reverse.saf.add(exchange, "advice", exchange.net_key, now, out, after=number)
-        else:
-            office.journal(exchange, "answered", now, out, "restart")
-    elif exchange.stood_in and exchange.reversal == "queued":
+def _put_back(reverse: ReverseDesk, exchange: Exchange, stored: dict[str, Any], now: Now, out: Out) -> None:
+    """What was stored and perhaps not taken, by its last row that says so."""
+    since_ms = stored["at_ms"]
+    if exchange.stood_in and exchange.reversal == "queued":
         reverse.forget(exchange, now, out)
-    elif stored is not None and exchange.reversal == "queued":
+    elif exchange.reversal == "queued":
         by_terminal = stored["reason"].startswith(BY_TERMINAL)
         key = (stored["saf_time"], stored["saf_stan"])
-        at_ms = stored["at_ms"]
-        reverse.saf.add(exchange, "reversal", key, now, out, by_terminal=by_terminal, since_ms=at_ms)
+        reverse.saf.add(exchange, "reversal", key, now, out, by_terminal=by_terminal, since_ms=since_ms)
     elif exchange.state == "stored":
-        at_ms = stored["at_ms"] if stored else None
-        reverse.saf.add(exchange, "advice", exchange.net_key, now, out, since_ms=at_ms)
+        reverse.saf.add(exchange, "advice", exchange.net_key, now, out, since_ms=since_ms)
+
+
+def _in_doubt(office: Office, reverse: ReverseDesk, exchange: Exchange, now: Now, out: Out) -> None:
+    """What was sent, and nobody knows its end."""
+    exchange.response_code = office.counterparts[exchange.counterpart].profile.codes.no_reply
+    if exchange.row.reversible:
+        reverse.queue(exchange, "restart", now, out)
+    elif exchange.row.advice:
+        exchange.response_code = "00"
+        number = office.journal(exchange, "stored", now, out, "restart", exchange.net_key)
+        office.books.settle_answer(exchange)
+        reverse.saf.add(exchange, "advice", exchange.net_key, now, out, after=number)
+    else:
+        office.journal(exchange, "answered", now, out, "restart")

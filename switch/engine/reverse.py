@@ -52,7 +52,7 @@ class ReverseDesk:
         """The exchange meant, the code to answer, and the row to wait for."""
         office, fields = self._office, message.fields
         key = (terminal.tid, admit.batch_of(message), fields[11])
-        exchange = office.books.exchanges.get(key)
+        exchange = office.books.find(key)
         if exchange is None:
             office.statistics.unknown_reversals += 1
             if key in office.books.unknown_reversals:

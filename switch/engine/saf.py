@@ -1,16 +1,19 @@
 """Store and forward: what must reach the other side, however long it takes. Reversals, and advices accepted for it.
 
 An item is durable (its journal row) before it is sent, keeps one key through all its repeats, and leaves only when the
-other side has taken it. A restarted switch gets its items back from the journal.
+other side has taken it. What is stored for a counterpart goes out in the order in which it was stored, one at a time.
+A restarted switch gets its items back from the journal, in the same order.
 """
 
 import heapq
-from itertools import count
+from collections import deque
+from itertools import count, islice
 from typing import Any, Final, Literal, NamedTuple
 
 from switch.engine.books import Exchange
 from switch.engine.chips import count_alone
 from switch.engine.counterpart import Counterpart
+from switch.engine.line import Line
 from switch.engine.office import Office
 from switch.engine.outward import base_fields, net60, original_elements, put_notice, put_original
 from switch.machine import Arm, Now, Out
@@ -27,14 +30,16 @@ UNDECIDED: Final = frozenset(("68", "90", "91", "96", "98", "A0"))
 
 
 class Item:
-    """One stored message: `key` is its DE7 and DE11 in every repeat, `tries` how often it was sent.
+    """One stored message: `key` is its DE7 and DE11 in every repeat, `tries` how often it was sent, `line` over which
+    line the last time.
 
     No try leaves before row `after` is durable; the next one is due at `due_at`. A `recovered` item may have been sent
     before the restart. `by_terminal` says that a reversal was asked for by the terminal.
     """
 
     __slots__ = (
-        "after", "by_terminal", "counterpart", "due_at", "exchange", "key", "kind", "recovered", "since", "tries",
+        "after", "by_terminal", "counterpart", "due_at", "exchange", "key", "kind", "line", "recovered", "since",
+        "tries",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +60,7 @@ class Item:
         self.since = 0.0
         self.due_at = 0.0
         self.tries = 0
+        self.line: Line | None = None
         self.recovered = False
 
     @property
@@ -76,13 +82,30 @@ class _Due(NamedTuple):
     item: Item
 
 
+class _Queue:
+    """What is stored for one counterpart, in the order in which it was stored; one message at a time is under way.
+
+    `turn` is that message: nothing else is sent before it is answered, or `until` has come. One that was tried
+    `ordered_tries` times in vain stands `aside` from then on, so that what nobody will answer holds nobody else up.
+    """
+
+    __slots__ = ("aside", "counterpart", "turn", "until", "waiting")
+
+    def __init__(self, counterpart: Counterpart) -> None:
+        self.counterpart = counterpart
+        self.waiting: deque[Item] = deque()
+        self.aside: list[_Due] = []
+        self.turn: Item | None = None
+        self.until = 0.0
+
+
 class Saf:
-    """All stored items, by counterpart and key, each with the moment of its next try."""
+    """All stored items, by counterpart and key, and whose turn it is."""
 
     def __init__(self, office: Office) -> None:
         self._office = office
         self._items: dict[tuple[str, str, str], Item] = {}
-        self._due: list[_Due] = []
+        self._queues = {name: _Queue(counterpart) for name, counterpart in office.counterparts.items()}
         self._order = count()
 
     def __len__(self) -> int:
@@ -99,8 +122,8 @@ class Saf:
         by_terminal: bool = False,
         since_ms: int | None = None,
     ) -> None:
-        """Store a message about `exchange`; its first try leaves once row `after` is durable. `since_ms` (epoch) is
-        when it was stored first, for one that comes back out of the journal."""
+        """Store a message about `exchange`; its first try leaves when its turn has come and row `after` is durable.
+        `since_ms` (epoch) is when it was stored first, for one that comes back out of the journal."""
         counterpart = self._office.counterparts[exchange.counterpart]
         item = Item(counterpart, exchange, kind, key, after, by_terminal)
         item.since = now.mono
@@ -111,7 +134,9 @@ class Saf:
             self._office.statistics.violations["stored_key_reused"] += 1
         self._items[counterpart.name, *key] = item
         counterpart.stored += 1
-        self._try(item, now, out)
+        queue = self._queues[counterpart.name]
+        queue.waiting.append(item)
+        self._go_on(queue, now, out)
 
     def depths(self, now: Now) -> dict[str, tuple[int, float]]:
         """By counterpart: how many items, and the age of the oldest in seconds (since the start at most)."""
@@ -122,23 +147,26 @@ class Saf:
         return found
 
     def tick(self, now: Now, out: Out) -> None:
-        """Repeat what is due and not yet taken."""
-        due = self._due
-        while due and due[0].at <= now.mono:
-            at, _, item = heapq.heappop(due)
-            if at >= item.due_at and self._items.get((item.counterpart.name, *item.key)) is item:
-                if now.mono - item.since >= item.counterpart.profile.reversal.expire_s:
-                    self._expire(item, now, out)
-                else:
-                    self._try(item, now, out)
-        if due:
-            out.append(Arm(due[0].at))
+        """Repeat what is due and not yet taken, and go on behind what is not answered."""
+        for queue in self._queues.values():
+            self._go_on(queue, now, out)
 
-    def link_up(self, counterpart: Counterpart, now: Now, out: Out) -> None:
-        """A line is ready again: what waited for it goes out now, and its next repeat is counted from now."""
-        waiting = [item for item in self._items.values() if item.counterpart is counterpart]
-        for item in waiting:
-            self._try(item, now, out)
+    def ready(self, counterpart: Counterpart, again: bool, now: Now, out: Out) -> None:
+        """Something can be sent (once more): what waited for it goes out in its order. `again`: over a new line, so
+        what the one before may have lost is said at once, and what stood aside has its turn like the rest."""
+        queue = self._queues[counterpart.name]
+        if again:
+            queue.waiting.extendleft(due.item for due in reversed(queue.aside))
+            queue.aside.clear()
+            self._put_back(queue)
+        self._go_on(queue, now, out)
+
+    def line_lost(self, counterpart: Counterpart, line: Line, now: Now, out: Out) -> None:
+        """What was said over a line that is gone is said again over the next one, before all others."""
+        queue = self._queues[counterpart.name]
+        if queue.turn is not None and queue.turn.line is line:
+            self._put_back(queue)
+            self._go_on(queue, now, out)
 
     def answered(self, counterpart: Counterpart, key: tuple[str, str], message: Message, now: Now, out: Out) -> bool:
         """An answer to a stored message, if it is one: taken, refused for good, or to be tried again."""
@@ -157,6 +185,10 @@ class Saf:
         elif code in rules.accepted:
             self._drop(item)
             self._taken(item.exchange, code, code in rules.suspicious, now, out)
+        queue = self._queues[counterpart.name]
+        if queue.turn is item and item.tries >= rules.ordered_tries:
+            queue.until = now.mono  # answered, if not taken
+        self._go_on(queue, now, out)
         return True  # whatever is not taken is repeated
 
     def cancel(self, exchange: Exchange) -> bool:
@@ -170,6 +202,48 @@ class Saf:
     def _drop(self, item: Item) -> None:
         del self._items[item.counterpart.name, *item.key]
         item.counterpart.stored -= 1
+        queue = self._queues[item.counterpart.name]
+        if queue.turn is item:
+            queue.turn = None
+
+    def _put_back(self, queue: _Queue) -> None:
+        if queue.turn is not None:
+            queue.waiting.appendleft(queue.turn)
+            queue.turn = None
+
+    def _go_on(self, queue: _Queue, now: Now, out: Out) -> None:
+        """Give the next message its turn, if that of the one before is over; asks to be woken for what comes then."""
+        counterpart = queue.counterpart
+        rules = counterpart.profile.reversal
+        turn = queue.turn
+        if turn is not None and now.mono >= queue.until:
+            queue.turn = None
+            if turn.tries >= rules.ordered_tries:
+                heapq.heappush(queue.aside, _Due(turn.due_at, next(self._order), turn))
+            else:
+                queue.waiting.appendleft(turn)
+        while queue.turn is None:
+            if queue.aside and queue.aside[0].at <= now.mono and counterpart.ready:
+                item = heapq.heappop(queue.aside).item
+            elif queue.waiting:
+                item = queue.waiting.popleft()
+            else:
+                break
+            if self._items.get((counterpart.name, *item.key)) is not item:
+                continue
+            if now.mono - item.since >= rules.expire_s:
+                self._expire(item, now, out)
+            elif counterpart.ready:
+                self._try(queue, item, now, out)
+            else:
+                queue.waiting.appendleft(item)
+                break
+        if queue.turn is not None:
+            out.append(Arm(queue.until))
+        elif counterpart.ready:
+            out += [Arm(due.at) for due in queue.aside[:1]]
+        else:
+            out += [Arm(item.since + rules.expire_s) for item in islice(queue.waiting, 1)]
 
     def _expire(self, item: Item, now: Now, out: Out) -> None:
         """The other side has not taken it for so long that people must settle it: never dropped in silence."""
@@ -209,18 +283,18 @@ class Saf:
             office.statistics.suspicious += 1
             office.journal(exchange, "suspicious", now, out, reason=code)
 
-    def _try(self, item: Item, now: Now, out: Out) -> None:
+    def _try(self, queue: _Queue, item: Item, now: Now, out: Out) -> None:
+        """It is this message's turn: until it is answered or due again, or, where it holds the others up no longer, as
+        long as an answer may take."""
         self._send(item, now, out)
-        rules = item.counterpart.profile.reversal
-        wait = min(rules.first_repeat_s * 2 ** min(max(item.tries - 1, 0), 16), rules.repeat_max_s)
-        at = item.due_at = now.mono + wait
-        heapq.heappush(self._due, _Due(at, next(self._order), item))
-        out.append(Arm(at))
+        rules, timers = item.counterpart.profile.reversal, item.counterpart.profile.timers
+        wait = min(rules.first_repeat_s * 2 ** min(item.tries - 1, 16), rules.repeat_max_s)
+        item.due_at = now.mono + wait
+        queue.turn = item
+        queue.until = now.mono + (wait if item.tries < rules.ordered_tries else min(wait, timers.reply_s))
 
     def _send(self, item: Item, now: Now, out: Out) -> None:
         counterpart = item.counterpart
-        if not counterpart.ready:
-            return
         mti = item.mti
         if item.kind == "reversal":
             fields = reversal_fields(self._office, item, now)
@@ -228,6 +302,7 @@ class Saf:
         else:
             fields = advice_fields(self._office, item, now)
         item.tries += 1
+        item.line = counterpart.line
         self._office.statistics.repeated_often += item.tries == counterpart.profile.reversal.alarm_tries
         mac = item.kind == "reversal" or item.exchange.row.chip != "notice" or counterpart.profile.chips.notice_mac
         counterpart.send(mti, fields, out, after=item.after, mac=mac)

@@ -7,7 +7,7 @@ _PLAIN = (
     "declined", "timeouts", "late", "late_approvals", "undelivered", "unsayable", "reversals_queued",
     "reversals_acked", "reversals_sent", "suspicious", "advices_stored", "advices_delivered", "sign_ins",
     "settlements", "settlements_unbalanced", "unmatched", "link_errors", "rejected", "unknown_reversals", "key_resets",
-    "cut_overs", "replies", "downloads", "overloaded", "expired", "repeated_often", "stood_in",
+    "cut_overs", "replies", "downloads", "overloaded", "overloaded_late", "expired", "repeated_often", "stood_in",
 )  # fmt: skip
 
 
@@ -57,6 +57,7 @@ class Statistics:
     replies: int
     downloads: int
     overloaded: int
+    overloaded_late: int
     expired: int
     repeated_often: int
     stood_in: int

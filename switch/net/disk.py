@@ -162,6 +162,17 @@ class Disk:
             return in_order(self._connection, names)
         return iter(Checked(self._connection, names, read_witness(witness_path(self.path))))
 
+    def row(self, table: str, number: int) -> tuple[Any, ...] | None:
+        """One row of a table, committed or pending. Raises StorageFailed."""
+        for row in self._pending[table]:
+            if row[0] == number:
+                return row
+        try:
+            cursor = self._connection.execute(f"SELECT * FROM {table} WHERE number = ?", (number,))
+            return next(cursor, None)
+        except apsw.Error as error:
+            raise StorageFailed(f"{self.path.name}: {type(error).__name__}") from None
+
     def check(self) -> None:
         """Read the whole book against its chain and its witness. Raises BrokenChain."""
         for _ in self.history():

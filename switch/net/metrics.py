@@ -77,6 +77,7 @@ class LoopLag:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.timings = Timings(LOCAL_BOUNDS_S)
+        self._last_s = 0.0
         self._loop = loop
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -87,8 +88,14 @@ class LoopLag:
         self._timer = self._loop.call_later(LAG_EVERY_S, self._look)
 
     def _look(self) -> None:
-        self.timings.add(max(0.0, time.perf_counter() - self._due))
+        self._last_s = max(0.0, time.perf_counter() - self._due)
+        self.timings.add(self._last_s)
         self._again()
+
+    @property
+    def late_s(self) -> float:
+        """How late it was the last time, or is by now."""
+        return max(self._last_s, time.perf_counter() - self._due)
 
     def close(self) -> None:
         if self._timer is not None:
@@ -98,8 +105,8 @@ class LoopLag:
 class MetricsPage:
     """`GET /metrics` of one process; `families` makes its metrics around the lag of the running loop."""
 
-    def __init__(self, families: Callable[[LoopLag], Sequence[Family]]) -> None:
-        self._lag = LoopLag(asyncio.get_running_loop())
+    def __init__(self, families: Callable[[LoopLag], Sequence[Family]], lag: LoopLag | None = None) -> None:
+        self._lag = lag or LoopLag(asyncio.get_running_loop())
         self._registry = CollectorRegistry()
         self._registry.register(_Page(families(self._lag)))
         ProcessCollector(registry=self._registry)

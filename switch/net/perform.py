@@ -9,6 +9,7 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from switch.machine import REPLACED, Arm, Close, Link, Machine, Now, Out, Post, Send
 from switch.net.disk import Disk, StorageFailed
@@ -17,11 +18,18 @@ from switch.net.stranger import Strangers
 from switch.wire.errors import FrameError
 from switch.wire.framing import Frame, Framing
 
+if TYPE_CHECKING:
+    from switch.net.metrics import LoopLag
+
 log = logging.getLogger("shoudan")
 
 COMMIT_DELAY_S = 0.008
 COMMIT_ROWS = 512
 """The most that a row waits for company, and the most that a commit carries, while there is no end of messages."""
+
+SLOW_COMMIT_S = 0.1
+SLOW_HELD_S = 1.0
+"""A commit that took longer than the first is told to the machine as lateness for as long as the second."""
 
 
 class Performer:
@@ -29,7 +37,8 @@ class Performer:
 
     `failed` is called once when the disk can no longer be trusted; by then all links are closed. `cut` counts the
     connections this side ended by why (frame, idle, sign_in, pressure, replaced, gone), `held` how often a peer was not
-    read from because it said too much at once; `connections_max` is what the descriptor limit allows.
+    read from because it said too much at once; `connections_max` is what the descriptor limit allows. `lag`, where
+    there is one, and slow commits are told to the machine (`Now.late`).
     """
 
     def __init__(
@@ -46,6 +55,8 @@ class Performer:
         self.connections_max = 0
         self.cut: Counter[str] = Counter()
         self.held = 0
+        self.lag: LoopLag | None = None
+        self._slow_s = self._slow_until = 0.0
         self._failed = failed
         self._links: dict[Link, LinkProtocol] = {}
         self._waiting: deque[Send] = deque()
@@ -91,8 +102,17 @@ class Performer:
         """Both clocks, read once for all messages of a turn of the loop, whose own time stands still meanwhile."""
         mono = self.loop.time()
         if mono != self._now.mono:
-            self._now = Now(mono, time.time())
+            self._now = Now(mono, time.time(), self._late())
         return self._now
+
+    def _late(self) -> float:
+        """Seconds by which the loop or the disk is behind."""
+        late = self.lag.late_s if self.lag is not None else 0.0
+        if self._slow_s:
+            if time.perf_counter() < self._slow_until:
+                return max(late, self._slow_s)
+            self._slow_s = 0.0
+        return late
 
     # what links tell
 
@@ -203,14 +223,18 @@ class Performer:
         self._seen = 0
         if self._dead:
             return
+        began = time.perf_counter()
         try:
             durable = self.disk.commit()
         except StorageFailed as error:
-            self._stop(error)
+            self.stop(error)
             return
         except Exception as error:  # a row that no store can hold: what is durable is no better known
-            self._stop(error)
+            self.stop(error)
             raise
+        ended = time.perf_counter()
+        if ended - began > SLOW_COMMIT_S:
+            self._slow_s, self._slow_until = ended - began, ended + SLOW_HELD_S
         waiting = self._waiting
         while waiting and waiting[0].after <= durable:
             self._write(waiting.popleft())
@@ -241,7 +265,7 @@ class Performer:
             self._commit_now()
         self._commit = None
 
-    def _stop(self, error: Exception) -> None:
+    def stop(self, error: Exception) -> None:
         """Fail-stop: the process ends, and the recovered journal decides what was stored."""
         self._dead = True
         self._waiting.clear()

@@ -161,14 +161,15 @@ class NetworkKeysSection(_Section, frozen=True, kw_only=True):
 
 
 class NetworkReversalSection(_Section, frozen=True, kw_only=True):
-    """DE60.1 reasons, the MTI of a repeat and when to repeat; after `alarm_tries` somebody should look, after
-    `expire_s` what is stored is settled by hand."""
+    """DE60.1 reasons, the MTI of a repeat and when to repeat; up to `ordered_tries` what is behind waits, after
+    `alarm_tries` somebody should look, after `expire_s` what is stored is settled by hand."""
 
     timeout: str = "0000"
     terminal: str = "4351"
     repeat_mti: Literal["0420", "0421"] = "0420"
     first_repeat_s: float = 60.0
     repeat_max_s: float = 900.0
+    ordered_tries: int = 3
     alarm_tries: int = 6
     expire_s: float = 86_400.0
     accepted: tuple[str, ...] = ("00", "25", "12", "94")
