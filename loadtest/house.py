@@ -63,16 +63,17 @@ def rss_mib(pid: int) -> float:
 
 
 @contextmanager
-def house(directory: Path, terminals: int, seed: int) -> Iterator[House]:
+def house(directory: Path, terminals: int, seed: int, atms: int = 0) -> Iterator[House]:
     """A house of our own in `directory` (which must not hold one), until the block ends. Raises HouseFailed."""
     directory.mkdir(parents=True, exist_ok=True)
     os.chmod(directory, 0o700)
     date = time.strftime("%m%d", time.gmtime(time.time() + 8 * 3600))
-    command = [sys.executable, "-m", "loadtest.stage", str(directory), str(terminals), str(seed), date]
+    command = [sys.executable, "-m", "loadtest.stage", str(directory), str(terminals), str(seed), date, str(atms)]
     laid = subprocess.run(command, capture_output=True, text=True, check=False)
     if laid.returncode:
         raise HouseFailed(f"the ground could not be laid: {_last(laid.stderr)}")
-    told = json.loads(laid.stdout)
+    told = json.loads(laid.stdout) | {"seed": seed}
+    (directory / "load.json").write_text(json.dumps(told) + "\n")
     running = House(directory, told["port"], seed, told["cards_per_issuer"], told["metrics"])
     try:
         for name in ("centre", "core", "switch"):

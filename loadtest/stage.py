@@ -1,6 +1,6 @@
 """Lays the ground of a load test, as a process of its own: keys, terminals and configurations, no operator rules.
 
-    python -m loadtest.stage DIR TERMINALS SEED SETTLEMENT_DATE
+    python -m loadtest.stage DIR TERMINALS SEED SETTLEMENT_DATE ATMS
 
 Prints one JSON object: ports, and where the terminals' files stand. The demo day has the same ground, with trouble.
 """
@@ -25,7 +25,7 @@ def clean(ground: Ground) -> dict[str, int]:
 def main() -> int:
     """Lay the ground named on the command line."""
     directory, terminals, seed, date = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-    ground = lay(directory, seed, terminals, date)
+    ground = lay(directory, seed, terminals, date, int(sys.argv[5]))
     told = {"port": ground.switch_port, "metrics": clean(ground), "cards_per_issuer": CARDS_PER_ISSUER}
     sys.stdout.write(json.dumps(told) + "\n")
     return 0

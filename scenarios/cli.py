@@ -96,11 +96,12 @@ def demo(
 
     Starts a switch, a network centre with four issuers, the bank's own core and a fleet of POS terminals and ATMs (a
     third of them on SM4) as separate processes. Terminals sign in, pay, void, refund, pre-authorize, reverse and
-    settle; machines pay out, take in and jam; the other side misbehaves now and then; the network changes its business
-    day in the middle. At the end the terminals' own journals, the switch's journal and the issuers' ledgers are joined
-    key by key, and the cash of the machines with them.
+    settle, by chip and by stripe; cards pay offline and are loaded; machines pay out, take in and jam; buses hand in
+    their taps; the other side misbehaves now and then; the network changes its business day in the middle. At the end
+    the terminals' own journals, the switch's journal and the issuers' ledgers are joined key by key, the cash of the
+    machines with them, and the electronic cash on the cards with its shadow accounts.
 
-    Exits 0 only if they agree, 1 if not, 3 if the day could not be played.
+    Exits 0 only if they agree and what was planted came to what it must, 1 if not, 3 if the day could not be played.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside, the day ends its processes too
     console = Console(stderr=json_to == "-", highlight=False)

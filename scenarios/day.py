@@ -37,10 +37,11 @@ from terminals.drive.aio import Session
 from terminals.figures import Figures, chip_counts
 from terminals.fleet import Terminal, memory_of
 from terminals.hands import Hands
+from terminals.mixes import CHIP_MIX
 from terminals.own import own_terminals, read_transport_keys
 from terminals.readers import Readers
 from terminals.slips import SlipBook
-from terminals.trade import CHIP_MIX, Habits, Site, Trade
+from terminals.trade import Habits, Site, Trade
 
 T = TypeVar("T")
 

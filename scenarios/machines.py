@@ -16,7 +16,7 @@ from terminals.figures import Figures
 from terminals.flow import Ask, Call, Flow, FlowError, TimedOut
 from terminals.hands import CONTACT, CONTACTLESS, Hand, Hands
 from terminals.holders import Holders, Visit
-from terminals.trade import LOAD_MAX_MINOR, Errand, Habits, Purse, Site, Trade, has_chip
+from terminals.trade import LOAD_MAX_MINOR, Errand, Habits, Purse, Site, Trade
 
 MACHINE_MIX: Final[Mapping[str, int]] = {
     atm.WITHDRAWAL: 47, atm.INQUIRY: 14, atm.DEPOSIT: 17, atm.TRANSFER: 11, atm.PIN_CHANGE: 4, "load_designated": 4,
@@ -43,7 +43,6 @@ LOADS: Final = ("load_designated", "load_other")
 DISPENSE_S: Final = 0.05
 DOUBLE_SHARE: Final = 0.03
 _STRIKES_AT_ONCE: Final = 8
-_CHOICES: Final = 40
 _WAIT_S, _PAUSE_S = 0.02, 0.25
 
 
@@ -134,25 +133,20 @@ class Machines(Trade):
             return Errand(self._deposit(machine))
         if kind == atm.TRANSFER:
             amount = self._draw.randrange(1_000, 300_000)
-            return Errand(atm.transfer(machine, self.line, self._striped(machine), amount, self._any().pan))
+            return Errand(atm.transfer(machine, self.line, self._swiped(machine), amount, self._any().pan))
         if kind == atm.PIN_CHANGE:
-            return Errand(atm.change_pin(machine, self.line, self._striped(machine)))
+            return Errand(atm.change_pin(machine, self.line, self._swiped(machine)))
         hand = self._inserted(machine)
         if hand is not None:
             return Errand(atm_chip.inquire(machine, self.line, hand.card, interface=hand.icc.interface), hand)
-        return Errand(atm.inquire(machine, self.line, self._striped(machine)))
+        return Errand(atm.inquire(machine, self.line, self._swiped(machine)))
 
     def _any(self) -> Card:
         return self._purse.pick(self._draw)
 
-    def _striped(self, machine: AtmMemory) -> Card:
+    def _swiped(self, machine: AtmMemory) -> Card:
         """A card whose stripe this machine takes: it refuses that of a chip it can read."""
-        card = self._any()
-        for _ in range(_CHOICES):
-            if machine.reader is None or not has_chip(card):
-                break
-            card = self._any()
-        return card
+        return self._any() if machine.reader is None else self._striped()
 
     def _inserted(self, machine: AtmMemory) -> Hand | None:
         """Somebody with a chip card in the slot or in the field; None where the machine reads none, or one without."""
@@ -167,13 +161,13 @@ class Machines(Trade):
         hand = self._inserted(machine)
         if hand is not None:
             return Errand(atm_chip.withdraw(machine, self.line, hand.card, amount, interface=hand.icc.interface), hand)
-        return Errand(atm.withdraw(machine, self.line, self._striped(machine), amount))
+        return Errand(atm.withdraw(machine, self.line, self._swiped(machine), amount))
 
     def _load(self, machine: AtmMemory, kind: str) -> Errand:
         """Electronic cash, from the account of the same card or of another one of any bank behind the same centre."""
         hand = self._loadable()
         if hand is None:
-            return Errand(atm.inquire(machine, self.line, self._striped(machine)))
+            return Errand(atm.inquire(machine, self.line, self._swiped(machine)))
         card = hand.card
         room = min(card.e_cash_max_minor - hand.balance_minor, LOAD_MAX_MINOR)
         amount = self._draw.randint(1, max(1, room // 1_000)) * 1_000
@@ -183,7 +177,7 @@ class Machines(Trade):
 
     def _deposit(self, machine: AtmMemory) -> Flow[Outcome]:
         notes = {10_000: self._draw.randrange(1, 15), 5_000: self._draw.randrange(3)}
-        return atm.deposit(machine, self.line, self._striped(machine), notes)
+        return atm.deposit(machine, self.line, self._swiped(machine), notes)
 
     def _attend(self, machine: AtmMemory) -> None:
         """A custodian comes where the machine pays nothing any more."""

@@ -17,7 +17,7 @@ from switch.wire import tlv
 from switch.wire.transactions import BY_NAME
 from terminals.device import chip, pos
 from terminals.device.dialogue import (
-    SIGN_IN_AGAIN,
+    NOT_DECIDED,
     SILENCE,
     BadReply,
     Line,
@@ -42,6 +42,7 @@ AS_READ: Final = "90"
 """DE22 of a stripe that a careless terminal has read and sends as it is."""
 STRIPE_REFUSED: Final = "58"
 DUPLICATE: Final = "94"
+CUTTING_OVER: Final = "90"
 _AT_ONCE: Final = 6
 _WAIT_S, _PAUSE_S = 0.05, 0.4
 _TRIES: Final = 60
@@ -123,7 +124,7 @@ class Plants:
         """A certificate that the host has taken."""
         for _ in range(_TRIES):
             memory = self._draw.choice(self._trade.sites).memory
-            taken = [item for item in memory.items if item.kind == chip.OFFLINE_SALE and item.state == "approved"]
+            taken = [item for item in memory.items if _taken(item)]
             if taken:
                 return memory, self._draw.choice(taken)
         return None
@@ -152,7 +153,7 @@ class Plants:
         if found is None:
             return False
         outcome = await self._trade.dialogue(site, replay(site.memory, self._trade.line, found[1]))
-        if outcome is None or not outcome.response_code or outcome.response_code in SIGN_IN_AGAIN:
+        if outcome is None or not _decided(outcome):
             return False
         self.came[REPLAYED][outcome.response_code] += 1
         return True
@@ -189,7 +190,7 @@ class Plants:
         if outcome.reason == "insert_card":
             self.came[SWIPED]["by the terminal"] += 1
             return True
-        if not outcome.response_code or outcome.state == "unsent":
+        if not _decided(outcome):
             return False
         self.came[SWIPED][outcome.response_code] += 1
         return True
@@ -224,6 +225,19 @@ class Plants:
         }
 
 
+def _decided(outcome: Outcome) -> bool:
+    """Whether the host has looked at a request: no cut-over stood in the way, no overload, no old keys."""
+    code = outcome.response_code
+    return outcome.state != "unsent" and bool(code) and code not in NOT_DECIDED and code != CUTTING_OVER
+
+
+def _taken(item: Item) -> bool:
+    """Whether an item is a certificate that the host has, and its terminal still."""
+    return (
+        item.kind == chip.OFFLINE_SALE and item.state == "approved" and item.chip is not None and bool(item.chip.data)
+    )
+
+
 def forged(item: Item, memory: Memory, count: int) -> Item:
     """A certificate that no card has made: another's, with another count."""
     assert item.chip is not None
@@ -241,11 +255,15 @@ def _deliver_all(memory: Memory, line: Line) -> Flow[Outcome]:
 
 def replay(memory: Memory, line: Line, item: Item) -> Flow[Outcome]:
     """Send a certificate again, in no book of the terminal's."""
+    assert item.chip is not None
+    known = replace(item.chip)  # its terminal forgets DE55 when it settles
     obstacle = yield from pos.ready(memory, line)
     if obstacle is not None:
         return Outcome("upload", "unsent", obstacle.response_code, reason=obstacle.kind)
+    if not memory.batch:
+        return Outcome("upload", "unsent", reason="sign_in")
     again = Item(item.kind, memory.batch, memory.next_stan(), item.amount_minor, item.entry_mode, item.pan, item.expiry)
-    again.chip = item.chip
+    again.chip = known
     row = BY_NAME[item.kind]
     fields = request_fields(memory, line, again)
     try:

@@ -16,10 +16,11 @@ from switch.wire.errors import WireError
 from switch.wire.profile import PosProfile, load_profile
 from switch.wire.tls import client_context
 from switch.wire.transactions import BY_NAME
+from terminals.mixes import MIX
 from terminals.own import ENVIRONMENT, TransportKey, own_cards, own_terminals, parse_transport_keys, read_transport_keys
 from terminals.run import BOOK, OWN_HABITS, NobodySignedIn, Order, Run
 from terminals.screen import Screen, summary
-from terminals.trade import MIX, WITHOUT_MONEY, Habits
+from terminals.trade import WITHOUT_MONEY, Habits
 
 DONE, LEFT_OPEN, BAD_USAGE, UNREACHABLE = 0, 1, 2, 3
 RATE_PER_TERMINAL: Final = 0.17

@@ -23,36 +23,15 @@ from terminals.flow import Ask, Flow, PowerOff
 from terminals.goods import extras
 from terminals.hands import CONTACT, CONTACTLESS, Hand, Hands
 from terminals.holders import Holders, Visit
-
-MIX: Final[Mapping[str, int]] = {
-    "sale": 48, "balance": 10, "preauth": 14, "completion": 9, "sale_void": 6, "refund": 5, "preauth_void": 3,
-    "completion_void": 3, "echo": 2,
-}  # fmt: skip
-"""What people come for at a shop's terminal, in 100."""
-
-WHOLE_MIX: Final[Mapping[str, int]] = {
-    "sale": 400, "balance": 80, "preauth": 60, "completion": 50, "sale_void": 40, "refund": 40, "preauth_void": 20,
-    "completion_void": 20, "echo": 4, "parameters": 3, "status": 3,
-    "additional_preauth": 15, "completion_notice": 15, "offline_sale": 15, "adjust": 12, "tip": 15,
-    "moto_sale": 15, "moto_sale_void": 10, "moto_preauth": 10, "moto_preauth_void": 10, "moto_completion": 10,
-    "moto_completion_void": 10, "instalment_sale": 12, "instalment_sale_void": 10, "points_sale": 12,
-    "points_sale_void": 10, "points_balance": 12, "reservation_sale": 12, "reservation_sale_void": 10,
-    "account_load": 12, "cash_load_verify": 10, "cash_load": 10, "cash_load_confirm": 10, "transfer": 11,
-    "assisted_withdrawal": 12,
-}  # fmt: skip
-"""Every row of the POS matrix, in 1,000."""
-
-CHIP_MIX: Final[Mapping[str, int]] = {
-    **WHOLE_MIX,
-    "load_designated": 14, "load_cash": 9, "load_other": 6, "load_cash_void": 3, "load_takeup": 1,
-    "chip_offline_refund": 5,
-}  # fmt: skip
-"""The same with what is done with electronic cash alone."""
+from terminals.mixes import MIX
 
 WITHOUT_MONEY: Final[Mapping[str, Callable[[Memory, Line], Flow[Outcome]]]] = {
     "echo": pos.echo, "parameters": pos.parameters, "status": pos.status,
 }  # fmt: skip
 """What a mix may hold besides the rows of the matrix."""
+
+STRIPE_ONLY: Final = frozenset(("cash_load_verify", "cash_load", "account_load"))
+"""Loads of an account whose name says stripe card (磁条卡充值): a chip would take the code for one of its own loads."""
 
 SMALL_MINOR: Final = (100, 4_500)
 """What small sales with a chip come to: electronic cash pays them."""
@@ -71,6 +50,7 @@ AT_ONCE: Final = 64
 _PAUSE_S, _PAUSE_MAX_S = 0.5, 5.0
 _TRIES: Final = 8
 _CHOICES: Final = 20
+_STRIPED_TRIES: Final = 60
 
 
 class Purse(Protocol):
@@ -286,7 +266,10 @@ class Trade:
         self._remember(site, wanted if row.name != wanted else "")
         if row.chip:
             return self._e_cash(memory, row, original)
-        card = self._purse.pick(draw) if original is None else self._purse.find(original.pan)
+        if original is not None:
+            card = self._purse.find(original.pan)
+        else:
+            card = self._striped() if row.name in STRIPE_ONLY and memory.reader is not None else self._purse.pick(draw)
         return self._paying(memory, row, card, original)
 
     def _paying(self, memory: Memory, row: Transaction, card: pos.Card | None, original: Item | None) -> Errand:
@@ -308,6 +291,15 @@ class Trade:
                 return Errand(flow, hand)
             entry = pos.KEYED  # the card is at another terminal: its number is given by telephone
         return Errand(pos.transact(memory, self.line, row.name, card, amount, original, entry=entry, pin=pin, **more))
+
+    def _striped(self) -> pos.Card:
+        """A card whose stripe a terminal takes although it reads chips: one without a chip."""
+        card = self._purse.pick(self._draw)
+        for _ in range(_STRIPED_TRIES):
+            if not has_chip(card):
+                break
+            card = self._purse.pick(self._draw)
+        return card
 
     def _interface(self, memory: Memory) -> str:
         """Where somebody holds a chip card."""

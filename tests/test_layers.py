@@ -74,9 +74,24 @@ FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
     "scenarios.drill.bad_disk": ({"switch.app.serve"}, {"apsw"}, CHANCE),
     # The one composition of a switch with a feature taken out: a process of its own, imported by nothing.
     "loadtest.bench.without": ({"switch"}, set(), CHANCE | IO),
+    # A process that lays the ground of a load test, imported by nothing.
+    "loadtest.stage": ({"scenarios.ground"}, set(), CHANCE | CLOCKS),
+    "loadtest.people": ({"loadtest", "terminals", "switch.wire", "switch.issuer.portfolio"}, set(), IO),
+    "loadtest.open": (
+        {"loadtest.open", "loadtest.people", "loadtest.verdict", "loadtest.house", "terminals", "switch.wire",
+         "switch.crypto"},
+        {"typer", "rich", "uvloop", "hdrh"},
+        set(),
+    ),
+    # Under gevent: no asyncio, and nothing of the open loop.
+    "loadtest.locusts": (
+        {"loadtest.locusts", "loadtest.people", "loadtest.verdict", "terminals", "switch.wire", "switch.crypto"},
+        {"locust", "gevent"},
+        {"asyncio"},
+    ),
     "loadtest": (
         {"loadtest", "terminals", "switch.wire", "switch.crypto"},
-        {"typer", "rich", "iso8583", "locust", "uvloop", "cryptography"},
+        {"typer", "rich", "iso8583", "uvloop", "cryptography"},
         set(),
     ),
 }  # fmt: skip

@@ -16,6 +16,8 @@ from loadtest.open.record import Record
 
 RING_S: Final = 0.0001
 """Wakes are this far apart at least: what comes meanwhile is sent together."""
+BURST: Final = 64
+"""Arrivals that are served at a time."""
 DEAD_S: Final = 3.0
 """A host that answers nothing and cannot be reached for so long is dead."""
 
@@ -107,12 +109,12 @@ class Engine:
         now = self._clock()
         if self._ask_at is not None and now >= self._ask_at and not self.stopped:
             self._step()
-        while self._next is not None and self._next <= now and not self.stopped:
+        for _ in range(BURST):  # answers are read between two bursts, however late we are
             intended = self._next
+            if intended is None or intended > now or self.stopped:
+                break
             self._arrival(work, record, intended)
             self._step()
-            if self._ask_at is None and self._next is not None and self._next > now:
-                now = self._clock()
         while self._due and self._due[0][0] <= now:
             at, _, what = heapq.heappop(self._due)
             work.follow(what, at)

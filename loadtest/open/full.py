@@ -10,7 +10,8 @@ from typing import Any, Final
 from loadtest.open.engine import Engine
 from loadtest.open.mix import Mix
 from loadtest.open.record import Record
-from loadtest.open.tills import FULL, ENTRIES, People, Till, holder_of
+from loadtest.open.tills import Till
+from loadtest.people import ENTRIES, FULL, People, holder_of
 from loadtest.verdict import failure
 from switch.crypto.errors import CryptoError
 from switch.wire.errors import WireError
@@ -20,7 +21,7 @@ from terminals.device.memory import Item
 from terminals.flow import Flow
 from terminals.hands import CONTACTLESS, Hand
 
-AMOUNTS: Final = (100, 100_000)
+AMOUNTS: Final = (100, 10_000)
 
 
 @dataclass(slots=True)

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 from loadtest.open.record import Record
-from loadtest.open.tills import ENTRIES, People, Till, holder_of
+from loadtest.open.tills import Till
+from loadtest.people import ENTRIES, People, holder_of
 from loadtest.verdict import FAILURES
 from switch.wire.errors import DecodeError, FrameError
 from switch.wire.framing import Deframer

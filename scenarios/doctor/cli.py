@@ -22,6 +22,7 @@ from switch.wire.profile import Profile
 UNKNOWN: Final = 1
 ALTERNATIVES: Final = 3
 READ_MAX: Final = 1 << 20
+NAME_MAX: Final = 256
 _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
 _SILENT: Final = {
     "unreachable": "nobody listens there 无法连接",
@@ -47,7 +48,7 @@ def doctor(
     profiles = shipped_profiles() | {name: profile_for(name, Path.cwd()) for name in profile}
     if len(tid) != 8 or len(mid) != 15:
         raise ConfigError("--tid has 8 characters and --mid 15")
-    if _ADDRESS.fullmatch(source) and not Path(source).exists():
+    if _ADDRESS.fullmatch(source) and not _is_file(source):
         heard = asyncio.run(examine(*host_and_port(source), wait, wait, not listen_only, tid, mid))
         results = [_of_host(heard, profiles)]
     else:
@@ -63,12 +64,12 @@ def doctor(
 
 def _dumps(source: str) -> Iterator[tuple[str, bytes]]:
     """What there is to look at, each with a name: both ways of a capture's first connections, or one dump."""
-    if source != "-" and not Path(source).is_file():
+    if source != "-" and not _is_file(source):
         digits = "".join(source.split())
         try:
             yield "hex", bytes.fromhex(digits)
         except ValueError:
-            raise ConfigError(f"{source!r} is no file, no HOST:PORT and no hex") from None
+            raise ConfigError(f"{source[:40]!r} is no file, no HOST:PORT and no hex") from None
         return
     data = sys.stdin.buffer.read(READ_MAX) if source == "-" else _first(Path(source))
     if is_capture(data) and source != "-":
@@ -80,6 +81,11 @@ def _dumps(source: str) -> Iterator[tuple[str, bytes]]:
     lines = read_hex_log(data.decode("utf-8", "replace").splitlines())
     joined = b"".join(line.data for line in lines if line.data)
     yield "dump", joined if joined else data
+
+
+def _is_file(source: str) -> bool:
+    """Whether this names a file; hex may be longer than any name."""
+    return len(source) < NAME_MAX and Path(source).is_file()
 
 
 def _first(path: Path) -> bytes:

@@ -179,7 +179,8 @@ def _of_length(shape: Shape, cut: _Frames, evidence: list[str]) -> int:
         return -2
     evidence.append(f"the length is right for {len(cut.frames) - cut.cut} frames")
     usual = shape.length in SPOKEN and not shape.counts_itself
-    return (4 if usual else 3) + min(len(cut.frames) - 1, 4)
+    # Two zero bytes before each frame are the upper half of a longer prefix, more likely than keep-alives.
+    return (4 if usual else 3) + min(len(cut.frames) - 1, 4) - 2 * min(cut.keepalives, 2)
 
 
 def _of_surroundings(shape: Shape, frame: Frame, evidence: list[str]) -> int:

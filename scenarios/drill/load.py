@@ -28,8 +28,9 @@ from terminals.figures import Figures
 from terminals.fleet import memory_of
 from terminals.flow import Flow
 from terminals.hands import Hand
+from terminals.mixes import WHOLE_MIX
 from terminals.own import own_terminals, read_transport_keys
-from terminals.trade import WHOLE_MIX, Site, Trade
+from terminals.trade import Site, Trade
 
 
 class LoadPlan(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

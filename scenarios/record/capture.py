@@ -116,7 +116,8 @@ def _pcap(file: BinaryIO, order: str, unit: float) -> Frames:
 
 
 def _pcapng(file: BinaryIO) -> Frames:
-    order, links, kind = "<", [], _SECTION
+    order, kind = "<", _SECTION
+    links: list[tuple[int, float]] = []
     while kind:
         rest = file.read(4)
         if kind == _SECTION:
@@ -155,7 +156,7 @@ def _unit(options: bytes, order: str) -> float:
             break
         if code == 9 and size == 1:
             value = options[at + 4]
-            return 2.0 ** -(value & 0x7F) if value & 0x80 else 10.0**-value
+            return float(2.0 ** -(value & 0x7F) if value & 0x80 else 10.0**-value)
         at += 4 + (size + 3) // 4 * 4
     return 1e-6
 

@@ -22,7 +22,8 @@ from terminals.figures import Figures
 from terminals.flow import Apdu, Ask, Call, Cancelled, CardRemoved, Flow, FlowError, HostUnreachable, TimedOut
 from terminals.hands import Hand
 from terminals.holders import Holders, Visit
-from terminals.trade import WHOLE_MIX, Errand, Habits, Site, Trade
+from terminals.mixes import WHOLE_MIX
+from terminals.trade import Errand, Habits, Site, Trade
 
 STRAY: Final = "9990000000000000"
 """How the number of a card begins that no bank here has issued."""

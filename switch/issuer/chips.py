@@ -202,7 +202,7 @@ class Chips:
             return "30"
         if load.state in ("written", "reversed"):
             return "25"
-        done = _result_for(load, results)
+        done = _result_for(load, results, original)
         if done:
             self._settle(reading, load, "written")
             return "25"
@@ -242,7 +242,8 @@ class Chips:
             return "94", ""
         chip.used.add(data.atc)
         # A card torn from the field after it paid may have left no 9F74: an offline tap is electronic cash always.
-        e_cash = data.e_cash or request.entry_mode[:2] in CONTACTLESS
+        # A TC given because nobody could be asked (Y3) is none: the chip takes it off its counters, not its balance.
+        e_cash = data.iad.first == TC and (data.e_cash or request.entry_mode[:2] in CONTACTLESS)
         amount = request.amount_minor if e_cash else 0
         beyond = amount > chip.shadow_minor
         reading.note("offline", amount_minor=amount, detail="beyond the shadow account" if beyond else "")
@@ -267,7 +268,7 @@ class Chips:
         reading.note("notice", detail=f"{done} done, {len(results) - done} not")
         chip, load = self._loads.get(request.original, (None, None)) if request.original else (None, None)
         if load is not None and chip is reading.chip and load.state in UNDECIDED:
-            outcome = _result_for(load, results)
+            outcome = _result_for(load, results, request.original)
             if outcome is not None:
                 self._settle(reading, load, "written" if outcome else "unwritten")
         for detail in reading.chip.orders.results(results):
@@ -299,7 +300,7 @@ class Chips:
         if data is None:
             return
         if load is not None:
-            load.again(data.atc, reading.told_minor)
+            load.again(entry.key, data.atc, reading.told_minor)
             self._loads[entry.key] = (reading.chip, load)
             reading.note("take_up", load=load)
             return
@@ -363,7 +364,7 @@ class Chips:
             self._keep(chip, load, row["load"])
         elif event == "take_up":
             load = self._by_number[row["load"]][1]
-            load.again(atc, told)
+            load.again(key, atc, told)
             self._loads[key] = (chip, load)
         elif event.startswith("load_") and row["load"] in self._by_number:
             self._by_number[row["load"]][1].state = event.removeprefix("load_")
@@ -371,12 +372,14 @@ class Chips:
             chip.orders.take_up(row["detail"])
 
 
-def _result_for(load: Load, results: Sequence[ScriptResult] | None) -> bool | None:
-    """Whether the load's command was carried out: by its script identifier, or the only result there is; None if
-    nobody says so."""
+def _result_for(load: Load, results: Sequence[ScriptResult] | None, original: Key | None) -> bool | None:
+    """Whether the load's command was carried out: by its script identifier, or the only result there is of the
+    transaction that carried it; None if nobody says so."""
     if not results:
         return None
     named = [result.done for result in results if result.script_id == load.script_id]
     if named:
         return named[-1]
-    return results[0].done if len(results) == 1 and not any(results[0].script_id) else None
+    # A result without identifier that comes late is about the first try, not about the take-up sent since.
+    unnamed = len(results) == 1 and not any(results[0].script_id) and original == load.sent_by
+    return results[0].done if unnamed else None

@@ -200,6 +200,8 @@ class Bank:
         card, account = known
         if request.advice:
             code = self.desk.judge_advice(request, entry, card)
+            if entry.purse:
+                self.purse(card)  # nothing but certificates may ever be heard of a card
             return self._judge_advice(request, entry) if code is None else code
         code = self.desk.judge(request, card)
         if code:

@@ -29,16 +29,17 @@ class Seen(NamedTuple):
 class Load:
     """One load (with a negative amount, the void of one). `before_minor` is the balance the chip told when it asked.
 
-    `later` are the transactions of the chip since then, by counter, with what each took from the purse; `seen` is the
+    `sent_by` is the request whose answer carried the command last. `later` are the transactions of the chip since then, by counter, with what each took from the purse; `seen` is the
     earliest sight of the chip since, which leaves the least unknown in between.
     """
 
     __slots__ = (
-        "amount_minor", "atc", "before_minor", "key", "later", "number", "rrn", "seen", "settlement_date", "state",
+        "amount_minor", "atc", "before_minor", "key", "later", "number", "rrn", "seen", "sent_by", "settlement_date",
+        "state",
     )  # fmt: skip
 
     def __init__(self, key: Key, rrn: str, atc: int, amount_minor: int, before_minor: int, date: str) -> None:
-        self.key = key
+        self.key = self.sent_by = key
         self.number = 0
         self.rrn = rrn
         self.atc = atc
@@ -62,9 +63,9 @@ class Load:
         """The balance that the command writes."""
         return self.before_minor + self.amount_minor
 
-    def again(self, atc: int, before_minor: int) -> None:
+    def again(self, key: Key, atc: int, before_minor: int) -> None:
         """The command is sent once more, in another transaction of the chip."""
-        self.atc, self.before_minor = atc, before_minor
+        self.sent_by, self.atc, self.before_minor = key, atc, before_minor
         self.state, self.seen = "sent", None
         self.later.clear()
 

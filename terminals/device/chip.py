@@ -344,7 +344,9 @@ def _unable(
     _completed(item.chip, done)
     # DE55 keeps the code the card was shown, also where it then declined.
     item.chip.arc = "Y3" if done.outcome == "approved" else "Z3"
-    item.chip.data = icc.build(icc.OFFLINE, done.values)
+    # Without 9F74: the card took it off its counters, not off its electronic cash.
+    item.chip.e_cash = False
+    item.chip.data = icc.build(icc.OFFLINE, {**done.values, "9F74": b""})
     _keep(memory, item, done.outcome == "approved")
     if done.outcome == "approved":
         return _offline_outcome(kind, item, "")

@@ -41,12 +41,14 @@ def cash_void(
 def take_up(memory: Memory, line: Line, card: Card | None, *, seen: Seen | None = None) -> Flow[Outcome]:
     """A load the card was debited for and never got (圈存补登), unverified: the issuer knows its amount.
 
-    Loads of this card that stood in doubt here are settled by it: the card has them now.
+    The oldest load of this card that stood in doubt here is settled by it: an issuer tells one at a time.
     """
     outcome = yield from insert(memory, line, "load_takeup", card, seen=seen)
     if outcome.approved and outcome.item is not None and outcome.item.chip is not None:
         pan = outcome.item.chip.pan
-        for item in [one for one in memory.doubts if one.chip is not None and one.chip.pan == pan]:
+        loads = (one for one in memory.doubts if one.row.chip == "load" and one.chip is not None)
+        item = next((one for one in loads if one.chip is not None and one.chip.pan == pan), None)
+        if item is not None:
             item.state = "approved"
             memory.doubts.remove(item)
     return outcome

@@ -265,10 +265,11 @@ class Memory:
 
     @property
     def batch_full(self) -> bool:
-        """Whether one more item could take the batch to the limit of its three-digit counts."""
+        """Whether one more item could take the batch to the limit of its three-digit counts, all that chips approved
+        offline uploaded: the host refuses a certificate for a batch that is full."""
         if len(self.items) < BATCH_ITEMS_MAX - 1:
             return False
-        return sum(item.counts for item in self.items) >= BATCH_ITEMS_MAX - 1
+        return sum(item.counts or item.state == "offline" for item in self.items) >= BATCH_ITEMS_MAX - 1
 
     @property
     def reads(self) -> str:

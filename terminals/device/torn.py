@@ -16,8 +16,6 @@ from terminals.kernel.session import Ended, Presented, Request, Session, exchang
 
 TORN_MAX: Final = 3
 """Torn taps a card is asked about: each costs a command."""
-E_CASH_CODE: Final = b"ECC001"
-"""9F74 where the record with it was lost: what pays in the field is electronic cash."""
 _NOTHING: Final = Request(0, "000101", "000000")
 
 
@@ -51,7 +49,7 @@ def _complete(item: Item) -> None:
     """DE55 out of all that was read before the card was gone, its records too."""
     chip = item.chip
     assert chip is not None
-    values = {"9F74": E_CASH_CODE} | (chip.read or {}) | {"8A": b"Y1"}
+    values = {"9F74": icc.E_CASH_CODE} | (chip.read or {}) | {"8A": b"Y1"}
     chip.psn = values["5F34"].hex().zfill(3) if "5F34" in values else chip.psn
     chip.data, chip.read = icc.build(icc.OFFLINE, values), None
 
@@ -66,13 +64,13 @@ def write(memory: Memory, item: Item) -> None:
 def settle(memory: Memory, before: list[Item], presented: Presented) -> None:
     """What became of the taps written down in one dialogue; `before` are those of earlier ones.
 
-    An approval settles them all: the kernel has asked the card itself; earlier ones of the same card it has denied,
+    An approval settles those of its card: the kernel has asked the card itself; earlier ones of it it has denied,
     which is the truth if it has made no other transaction since. A refusal after the certificate leaves a card
     that has paid and a sale that was not made: it is listed and never claimed.
     """
     fresh = [item for item in memory.torn if all(item is not one for one in before)]
     if presented.outcome == "approved":
-        fresh = []
+        fresh = [item for item in fresh if item.pan != presented.pan]
         before = [item for item in before if not _denied(memory, item, presented)]
     elif presented.outcome == "declined":
         memory.doubts += fresh[-1:]

@@ -124,11 +124,12 @@ class ValidatorMemory:
         reason = self.unwelcome(session.pan, _psn(session.values), now) if session.pan else ""
         if reason:
             return reason
-        if self.intent is not None and self.intent.pan != session.pan:
+        psn = _psn(session.values)
+        if self.intent is not None and (self.intent.pan, self.intent.psn) != (session.pan, psn):
             self._doubt(self.intent)
         session.stamp()
-        data = icc.build(icc.OFFLINE, session.values | {"8A": b"Y1"})
-        psn = _psn(session.values)
+        # The record with 9F74 may be lost with the card: what pays at a gate is electronic cash.
+        data = icc.build(icc.OFFLINE, {"9F74": icc.E_CASH_CODE} | session.values | {"8A": b"Y1"})
         self.intent = self._tap(session.pan, psn, session.expiry, session.values["9F36"], data, now)
         return ""
 
@@ -155,7 +156,9 @@ class ValidatorMemory:
         if intent is not None and presented.outcome == "declined":
             return told._replace(tap=self._write(intent, "listed", presented.reason))
         if intent is not None:
-            self._doubt(intent)
+            # The sequence number may have come with a record, after the tap was written down.
+            known = presented.psn if presented.pan == intent.pan else ""
+            self._doubt(intent._replace(psn=intent.psn or known))
             return told._replace(reason="torn")
         self.refused += 1
         return told

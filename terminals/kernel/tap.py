@@ -153,7 +153,8 @@ def _proven(earlier: Session) -> Flow[bool]:
 
 def _adopt(session: Session, earlier: Session) -> None:
     """Finish the earlier presentation: its values are this transaction's."""
-    session.values, session.pan, session.cid = earlier.values, earlier.pan, earlier.cid
+    session.values = {"9F74": icc.E_CASH_CODE} | earlier.values
+    session.pan, session.cid = earlier.pan, earlier.cid
     session.aip, session.afl, session.name, session.label = earlier.aip, earlier.afl, earlier.name, earlier.label
     session.signed, session.e_cash, session.balance_minor = earlier.signed, True, earlier.balance_minor
     session.proven = True

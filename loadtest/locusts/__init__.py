@@ -1,0 +1,1 @@
+"""Users and shapes for Locust, on greenlets and blocking sockets; imported by `locust` alone."""

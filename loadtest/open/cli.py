@@ -1,0 +1,343 @@
+"""`shoudan load`: the open-loop engine on the command line."""
+
+import asyncio
+import json
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from loadtest.house import HouseFailed, house
+from loadtest.open import compare as comparing
+from loadtest.open import knee as knees
+from loadtest.open.arrivals import SCHEDULES, curve
+from loadtest.open.limits import Impossible
+from loadtest.open.mix import AS_GIVEN, read_mix
+from loadtest.open.run import SUMMARY, Order, Ready, at_rate, play
+from loadtest.open.tills import NobodySignedIn
+from loadtest.people import ENTRIES
+from switch.wire.errors import WireError
+from switch.wire.profile import PosProfile, load_profile
+from terminals.cli import BadOrder, address, pos_profile, transport_keys
+from terminals.own import own_cards, own_terminals
+
+BROKEN, BAD_USAGE, UNREACHABLE, DIED = 1, 2, 3, 4
+MODES: Final = ("full", "lean")
+
+load = typer.Typer(help="Put a switch under load, open loop (开环压测).", no_args_is_help=True)
+
+Host = Annotated[
+    str, typer.Option(metavar="HOST:PORT", help="The host; without it a switch, centre and core of our own start.")
+]
+Terminals = Annotated[
+    str, typer.Option(metavar="N|FILE", help="How many of our own house; or terminals.csv for your host.")
+]
+Cards = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="cards.csv: your cards, read by their stripe.")
+]
+KekFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Transport keys of terminals.csv.")]
+Profile = Annotated[str, typer.Option(metavar="NAME|FILE", help="How your host speaks.")]
+Seed = Annotated[int, typer.Option(help="Seed of the issuers' cards; your host's centre must have the same.")]
+Mode = Annotated[str, typer.Option(help="full: card and kernel in every sale; lean: taps prepared before the run.")]
+Entry = Annotated[str, typer.Option(help="tap, insert or stripe.")]
+Mix = Annotated[str, typer.Option(metavar="CHAIN=SHARE,...", help="What customers do: sale, sale+void, sale+refund, ...")]
+Cap = Annotated[int, typer.Option("--in-flight-max", min=1, help="Customers under way at most; more are skipped.")]
+Think = Annotated[float, typer.Option(min=0.0, help="Seconds between a sale and what follows it.")]
+Watch = Annotated[
+    list[str] | None, typer.Option(metavar="NAME=PID", help="Your host's processes, to name the limit; again for more.")
+]
+JsonTo = Annotated[str, typer.Option("--json", metavar="FILE|-", help="Write the figures as JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add `shoudan load`."""
+    app.add_typer(load, name="load")
+
+
+@load.callback()
+def _load() -> None:
+    """Put a switch under load, open loop (开环压测)."""
+
+
+@contextmanager
+def _order(
+    host: str, terminals: str, cards: Path | None, kek_file: Path | None, profile: str, seed: int, mode: str,
+    entry: str, mix: str, cap: int, think: float, out: Path | None,
+) -> Iterator[tuple[Order, dict[str, int]]]:  # fmt: skip
+    """What was asked for as an order of rate 1, and the processes of the house. Raises BadOrder, WireError,
+    HouseFailed."""
+    if mode not in MODES or entry not in ENTRIES:
+        raise BadOrder(f"--mode is one of {', '.join(MODES)}, --entry one of {', '.join(ENTRIES)}")
+    try:
+        chains = read_mix(mix if mode == "full" else "sale=1")
+    except ValueError as error:
+        raise BadOrder(f"--mix: {error}") from None
+    flat = curve("constant", 1.0, 1.0)
+    rest: dict[str, Any] = {"mode": mode, "entry": entry, "mix": chains, "cap": cap, "think_s": think, "curve": flat}
+    if host:
+        there, port = address(host)
+        spoken = pos_profile(profile)
+        own = _able(own_terminals(terminals, transport_keys(kek_file), spoken.suites), entry)
+        stripes = own_cards(cards) if cards is not None else []
+        if stripes:
+            rest["entry"] = "stripe"
+        yield Order(host=there, port=port, profile=spoken, terminals=own, own=stripes, seed=seed, **rest), {}
+        return
+    if not terminals.isdecimal() or not int(terminals):
+        raise BadOrder(f"--terminals {terminals!r}: without --host the number of terminals is needed")
+    wanted = int(terminals)
+    with tempfile.TemporaryDirectory(prefix="shoudan-load-", dir=out) as place:
+        # Half of the terminals have a field: so many more are minted that enough of them do.
+        with house(Path(place), wanted if entry == "stripe" else wanted * 3 + 20, seed) as running:
+            spoken_here = load_profile(running.directory / "profile-pos.toml")
+            assert isinstance(spoken_here, PosProfile)
+            keys = transport_keys(running.directory / "transport-keys.csv")
+            own = _able(own_terminals(running.directory / "terminals.csv", keys, spoken_here.suites), entry)[:wanted]
+            yield Order(
+                host="127.0.0.1", port=running.port, profile=spoken_here, terminals=own, seed=seed,
+                cards_per_issuer=running.cards_per_issuer, **rest,
+            ), running.pids  # fmt: skip
+
+
+def _able(terminals: list[Any], entry: str) -> list[Any]:
+    """The terminals that read cards so. Raises BadOrder where there is none."""
+    capability = {"tap": "contactless", "insert": "contact", "stripe": "stripe"}[entry]
+    able = [one for one in terminals if capability in one.capabilities]
+    if not able:
+        raise BadOrder(f"--entry {entry}: none of the {len(terminals):,} terminals reads {capability}; stripe would work")
+    return able
+
+
+@load.command("house")
+def keep_house(
+    directory: Annotated[Path, typer.Argument(help="Where keys, terminals and journals go.")],
+    terminals: Annotated[int, typer.Option(min=1, help="Terminals in its list.")] = 400,
+    atms: Annotated[int, typer.Option(min=0, help="Machines in its list.")] = 20,
+    seed: Seed = 7,
+) -> None:
+    """Start a switch, a network centre and a core, and keep them until Ctrl-C: a ground for Locust, or for `load run`.
+
+    Exits 0 when it is told to stop, 2 when it could not start.
+    """
+    console = Console(highlight=False)
+    if directory.exists() and any(directory.iterdir()):
+        raise _ended(f"{directory}: is not empty, name another", BAD_USAGE)
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    try:
+        with house(directory, terminals, seed, atms) as running:
+            console.print(f"127.0.0.1:{running.port}  {running.pids}", markup=False)
+            ended.wait()
+    except (HouseFailed, OSError) as error:
+        raise _ended(str(error), BAD_USAGE) from None
+
+
+@load.command("run")
+def run(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the figures go; must not hold an earlier run's.")],
+    rate: Annotated[float, typer.Option(min=0.01, help="Customers a second, at the curve's top.")] = 100.0,
+    seconds: Annotated[float, typer.Option(min=0.5, help="How long they come.")] = 30.0,
+    schedule: Annotated[str, typer.Option(help=", ".join(SCHEDULES) + ".")] = "poisson",
+    spike: Annotated[float, typer.Option(min=1.0, help="With --schedule spike: how many times the rate.")] = 3.0,
+    host: Host = "",
+    terminals: Terminals = "200",
+    cards: Cards = None,
+    kek_file: KekFile = None,
+    profile: Profile = "unionpay-pos",
+    seed: Seed = 7,
+    mode: Mode = "full",
+    entry: Entry = "tap",
+    mix: Mix = AS_GIVEN,
+    in_flight_max: Cap = 10_000,
+    think: Think = 1.0,
+    jtl_every: Annotated[int, typer.Option(min=0, help="One sample in so many goes to samples.jtl; 0: none.")] = 1,
+    draw: Annotated[int, typer.Option(help="The same number, the same customers.")] = 1,
+) -> None:
+    """Customers come by a schedule, whether or not earlier ones were answered.
+
+    Writes seconds.csv, samples.jtl (JMeter's dashboards read it), HDR histograms, summary.json and report.html.
+
+    Exits 0; 2 for what cannot be done, with the number that would work; 3 when the host let no terminal in; 4 when it
+    was lost in the middle: what was seen until then is written.
+    """
+    console = Console(highlight=False)
+    if (out / SUMMARY).exists():
+        raise _ended(f"--out {out}: holds an earlier run, name another", BAD_USAGE)
+    try:
+        wanted = curve(schedule, rate, seconds, spike)
+        out.mkdir(parents=True, exist_ok=True)
+        with _order(
+            host, terminals, cards, kek_file, profile, seed, mode, entry, mix, in_flight_max, think, out
+        ) as (order, _):  # fmt: skip
+            order = _with(order, curve=wanted, schedule=schedule, even=schedule == "constant", jtl_every=jtl_every, draw=draw)
+            console.print(f"{len(order.terminals):,} terminals, {mode}, {schedule}, up to {wanted.peak:g}/s for {seconds:g} s")
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                figures = runner.run(play(order, out, lambda row: console.print(_line(row))))
+    except (BadOrder, WireError, ValueError, Impossible, HouseFailed, OSError) as error:
+        raise _ended(str(error), BAD_USAGE) from None
+    except NobodySignedIn as error:
+        raise _ended(f"no terminal could sign in: {error}", UNREACHABLE) from None
+    console.print(_summary(figures))
+    for zh, en in figures["warnings"]:
+        console.print(f"[yellow]{zh}\n{en}")
+    console.print(f"{out / 'report.html'}")
+    raise typer.Exit(DIED if figures["dead_after_s"] is not None else 0)
+
+
+def _with(order: Order, **changes: Any) -> Order:
+    from dataclasses import replace
+
+    return replace(order, **changes)
+
+
+def _line(row: dict[str, float]) -> str:
+    return (
+        f"{row['second']:4.0f} s  offered {row['offered']:6,.0f}  answered {row['answered']:6,.0f}  "
+        f"failed {row['failed']:4,.0f}  skipped {row['skipped']:4,.0f}  "
+        f"p50 {row['intended_p50_ms']:7.2f}  p99 {row['intended_p99_ms']:7.2f} ms"
+    )
+
+
+def _summary(figures: dict[str, Any]) -> Table:
+    table = Table(title="压测 Load")
+    for column in ("", "p50", "p90", "p99", "p99.9", "max"):
+        table.add_column(column, justify="left" if not column else "right")
+    for name, words in (
+        ("intended_ms", "计划起 from the intended instant, ms"), ("sent_ms", "发送起 from the send, ms"),
+        ("late_ms", "发生器迟到 generator late, ms"),
+    ):  # fmt: skip
+        one = figures[name]
+        table.add_row(words, *(f"{one[key]:g}" for key in ("p50", "p90", "p99", "p99_9", "max")))
+    table.caption = (
+        f"{figures['sent']:,} sent, {figures['approved']:,} approved, {figures['declined']:,} declined, "
+        f"{figures['failed']:,} failed, {figures['skipped']:,} skipped; {figures['per_second']:g} a second"
+    )
+    return table
+
+
+@load.command("compare")
+def compare(
+    a: Annotated[Path, typer.Argument(help="Directory of one run.")],
+    b: Annotated[Path, typer.Argument(help="Directory of the other.")],
+    allowed: Annotated[float, typer.Option(min=0.0, help="Share by which a figure may be worse.")] = 0.1,
+    json_to: JsonTo = "",
+) -> None:
+    """Two runs side by side. Exits 1 when B is worse than A by more than is allowed, 2 when one does not read."""
+    try:
+        rows = comparing.compare(comparing.read(a), comparing.read(b), allowed)
+    except ValueError as error:
+        raise _ended(str(error), BAD_USAGE) from None
+    if _written([row._asdict() for row in rows], json_to):
+        table = Table(title=f"{a.name} / {b.name}")
+        for column in ("", "A", "B", "变化 change", ""):
+            table.add_column(column, justify="left" if not column else "right")
+        for row in rows:
+            change = "" if row.change is None else f"{row.change:+.1%}"
+            table.add_row(row.name, f"{row.a:,g}", f"{row.b:,g}", change, "[red]差 worse" if row.worse else "")
+        Console().print(table)
+    raise typer.Exit(BROKEN if any(row.worse for row in rows) else 0)
+
+
+@load.command("knee")
+def knee(
+    first: Annotated[float, typer.Option(min=0.1, help="Rate of the first step.")] = 100.0,
+    factor: Annotated[float, typer.Option(min=1.01, max=10.0, help="Each step is so many times the one before.")] = 1.5,
+    refine: Annotated[int, typer.Option(min=0, max=8, help="How often the last gap is halved.")] = 2,
+    most: Annotated[float, typer.Option(min=1.0, help="Where to stop at the latest.")] = 100_000.0,
+    seconds: Annotated[float, typer.Option(min=0.5, help="How long a step lasts.")] = 8.0,
+    p99: Annotated[float, typer.Option(min=0.1, help="Threshold: ms from the intended instant.")] = 50.0,
+    failed: Annotated[float, typer.Option(min=0.0, max=1.0, help="Threshold: share of failures.")] = 0.001,
+    skipped: Annotated[float, typer.Option(min=0.0, max=1.0, help="Threshold: share of skipped customers.")] = 0.001,
+    host: Host = "",
+    terminals: Terminals = "400",
+    cards: Cards = None,
+    kek_file: KekFile = None,
+    profile: Profile = "unionpay-pos",
+    seed: Seed = 7,
+    mode: Mode = "full",
+    entry: Entry = "tap",
+    mix: Mix = "sale=1",
+    in_flight_max: Cap = 10_000,
+    think: Think = 1.0,
+    watch: Watch = None,
+    json_to: JsonTo = "",
+) -> None:
+    """Step the rate up until a threshold breaks, and name the stage that limits.
+
+    Exits 0 with a knee, 1 when the first step broke already, 2 for what cannot be done, 3 when nobody was let in.
+    """
+    console = Console(highlight=False, stderr=json_to == "-")
+    try:
+        with _order(
+            host, terminals, cards, kek_file, profile, seed, mode, entry, mix, in_flight_max, think, None
+        ) as (order, pids):  # fmt: skip
+            pids = pids | _pids(watch)
+            thresholds = knees.Thresholds(p99, failed, skipped)
+
+            def tell(step: knees.Step) -> None:
+                reached, ms = step.figures["per_second"], step.figures["intended_ms"]
+                console.print(
+                    f"{step.rate:9,.0f}/s  reached {reached:9,.1f}  p50 {ms['p50']:8.2f}  p99 {ms['p99']:8.2f} ms  "
+                    f"{step.broken or 'held'}  {step.busy}", soft_wrap=True, markup=False,
+                )  # fmt: skip
+
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                found = runner.run(_climb(order, thresholds, first, factor, refine, most, seconds, pids, tell))
+    except (BadOrder, WireError, ValueError, Impossible, HouseFailed, OSError) as error:
+        raise _ended(str(error), BAD_USAGE) from None
+    except NobodySignedIn as error:
+        raise _ended(f"no terminal could sign in: {error}", UNREACHABLE) from None
+    if _written(found, json_to):
+        console.print(f"拐点 knee {found['knee_per_s']:g}/s; {found['broken'] or 'nothing broke'}", markup=False)
+        if found["limit"]:
+            console.print(f"瓶颈 limit: {found['limit']}", markup=False, soft_wrap=True)
+    raise typer.Exit(BROKEN if not found["knee_per_s"] else 0)
+
+
+async def _climb(
+    order: Order, thresholds: knees.Thresholds, first: float, factor: float, refine: int, most: float, seconds: float,
+    pids: dict[str, int], tell: Any,
+) -> dict[str, Any]:  # fmt: skip
+    order = at_rate(order, first, seconds)
+    ready = Ready(order)
+    await ready.enter(order)
+
+    async def run(rate: float) -> dict[str, Any]:
+        return await play(at_rate(order, rate, seconds), None, ready=ready)
+
+    return await knees.knee(run, thresholds, first, factor, refine, most, knees.Watch(pids), tell)
+
+
+def _pids(watch: list[str] | None) -> dict[str, int]:
+    found = {}
+    for entry in watch or ():
+        name, _, pid = entry.partition("=")
+        if not name or not pid.isdecimal():
+            raise BadOrder(f"--watch {entry!r}: NAME=PID is needed")
+        found[name] = int(pid)
+    return found
+
+
+def _written(data: Any, json_to: str) -> bool:
+    """Write figures as JSON where that is wanted; whether people are to be told too."""
+    if json_to:
+        text = json.dumps(data, ensure_ascii=False, indent=1)
+        if json_to == "-":
+            typer.echo(text)
+            return False
+        Path(json_to).write_text(text + "\n", encoding="utf-8")
+    return True
+
+
+def _ended(text: str, code: int) -> typer.Exit:
+    Console(stderr=True, highlight=False).print(f"shoudan: {text}", style="red", markup=False, soft_wrap=True)
+    return typer.Exit(code)
