@@ -29,8 +29,9 @@ class Seen(NamedTuple):
 class Load:
     """One load (with a negative amount, the void of one). `before_minor` is the balance the chip told when it asked.
 
-    `sent_by` is the request whose answer carried the command last. `later` are the transactions of the chip since then, by counter, with what each took from the purse; `seen` is the
-    earliest sight of the chip since, which leaves the least unknown in between.
+    `sent_by` is the request whose answer carried the command last. `later` are the transactions of the chip since then,
+    by counter, with what each took from the purse; `seen` is the earliest sight of the chip since, which leaves the
+    least unknown in between.
     """
 
     __slots__ = (
