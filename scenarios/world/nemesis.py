@@ -62,6 +62,8 @@ class Nemesis:
         for device in world.devices:
             if isinstance(device.memory, AtmMemory):
                 device.memory.vault.faults.clear()
+        for device in world.devices:
+            device.tear, device.pull, device.dark = "", 0, False
         world.purse.stray = 0.0
         world.halls.leaves = 0.0
         self.visitors.leave()
@@ -419,6 +421,34 @@ class Nemesis:
     def on_left_behind(self, fault: Fault) -> None:
         self.world.halls.leaves = 0.3
         self._later(fault.for_s, setattr, self.world.halls, "leaves", 0.0)
+
+    def _wants(self, device: "Device", wish: str) -> bool:
+        """The next customer at a terminal with a reader comes for this."""
+        if device.memory.reader is None:
+            return False
+        device.site.wish, device.site.visits = wish, 0
+        self._later(self._draw.random(), self.visit, device)
+        return True
+
+    def on_torn_tap(self, fault: Fault) -> bool:
+        device = self._device(fault)
+        device.tear = "paying" if self._draw.random() < 0.5 else "paid"
+        return self._wants(device, "sale")
+
+    def on_torn_load(self, fault: Fault) -> bool:
+        device = self._device(fault)
+        device.tear = "before_script" if self._draw.random() < 0.5 else "after_script"
+        return self._wants(device, self._draw.choice(("load_designated", "load_other", "load_cash")))
+
+    def on_dark_load(self, fault: Fault) -> bool:
+        device = self._device(fault)
+        device.dark = True
+        return self._wants(device, self._draw.choice(("load_designated", "load_other", "load_cash")))
+
+    def on_pulled(self, fault: Fault) -> bool:
+        device = self._device(fault)
+        device.pull = self._draw.randint(1, 24)
+        return device.memory.reader is not None
 
     def on_cancel(self, fault: Fault) -> None:
         self._device(fault).cancels = True

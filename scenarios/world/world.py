@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from scenarios.world import rest
 from scenarios.world.actors import Device, Halls, Purse, Shops, trades
+from scenarios.world.cards import Pockets
 from scenarios.world.faults import Fault, draw_faults
 from scenarios.world.ground import LINES, Ground, terminal_line
 from scenarios.world.host import Host
@@ -36,7 +37,7 @@ NOON: Final = 1_793_160_000.0
 CALENDARS: Final = (NOON, NOON, NOON, 1_798_732_500.0, 1_772_293_500.0, 1_793_461_500.0)
 """Wall seconds at the start: a noon in October 2026; a quarter to midnight in Beijing at the end of a year, of February
 and of a month."""
-STREAMS: Final = ("schedule", "network", "disk", "workload", "entropy", "fault")
+STREAMS: Final = ("schedule", "network", "disk", "workload", "entropy", "fault", "cards")
 DEADLINES: Final = frozenset(("commit", "customer", "holder", "wait", "connect", "rest", "fault ends"))
 """Timers that count as events when they fire, beside ticks, time-outs of terminals and delivered frames."""
 LAST_EVENTS: Final = 50
@@ -91,7 +92,8 @@ class World:
         self.roads = {name: Road(name, plan.uniform(0.005, 0.03)) for name in LINES}
         self.switch.plan.dials = [(name, self.roads[name], self.centres[name]) for name in LINES]
         self.purse = Purse(self.ground.portfolio)
-        self.shops, self.halls = trades(self, terminal_line(), self.purse, self.draws["workload"])
+        self.pockets = Pockets(self.ground.minter, lambda: self.began + self.now, self.draws["cards"].randbytes)
+        self.shops, self.halls = trades(self, terminal_line(), self.purse, self.pockets.hands)
         self.devices = [self._device(n) for n in range(TERMINALS + MACHINES)]
         self.nemesis = Nemesis(self)
 
@@ -100,7 +102,9 @@ class World:
         plan = self.draws["schedule"]
         trade: Shops | Halls = self.halls if n >= TERMINALS else self.shops
         road = Road(minted.tid, plan.uniform(0.01, 0.08))
-        device = Device(self, road, terminal_line(), trade, memory_of(minted))
+        memory = memory_of(minted)
+        self.pockets.fit(minted, memory)
+        device = Device(self, road, terminal_line(), trade, memory)
         device.kept = plan.random() < 0.8
         return device
 
