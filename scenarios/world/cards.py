@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Final
 
 from switch.crypto.digest import sm3
+from switch.crypto.oda import KeyRing
 from switch.engine.counterpart import BEIJING_S
 from switch.issuer.portfolio import STANDARD_ISSUERS, Portfolio
 from switch.wire.chips import AidRecord, CaKeyRecord, ChipTable, NoPin
@@ -56,13 +57,19 @@ def chip_table() -> ChipTable:
     return ChipTable(tuple(AidRecord(aid=aid) for aid in _AIDS), keys, _NO_PIN)
 
 
+@lru_cache(maxsize=1)
+def _ring() -> KeyRing:
+    """The keys of the cards of all issues, recovered once a process: what a certificate says differs in no world."""
+    return KeyRing(cards_max=ISSUES * CARDS * len(STANDARD_ISSUERS))
+
+
 class Pockets:
     """One world's hands and readers. `wall` is the terminals' clock in seconds since the epoch."""
 
     def __init__(self, minter: Minter, wall: Callable[[], float], entropy: Callable[[int], bytes]) -> None:
         self.hands = Hands(minter, CARDS * len(STANDARD_ISSUERS), entropy)
         self._wall = wall
-        self._readers = Readers(chip_table(), self._calendar, entropy)
+        self._readers = Readers(chip_table(), self._calendar, entropy, _ring())
 
     def _calendar(self) -> tuple[str, str]:
         moment = time.gmtime(self._wall() + BEIJING_S)

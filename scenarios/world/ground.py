@@ -89,7 +89,7 @@ class Ground:
         else:
             hsm.generate(PAN_HASH_KEY, "hash", "aes", 32)
             hsm.generate(PIN_REFERENCE_KEY, "pvk", "aes", 32)
-            take_master_keys(hsm, self.portfolio)
+            take_master_keys(hsm, self.portfolio, [STANDARD_ISSUERS[n] for n in BEHIND[name]])
         for line in lines:
             hsm.import_clear(f"zmk/{line}", "zmk", network(line).keys.suite, _ZMK)
         return [hsm.record(label) for label in hsm.labels()]
