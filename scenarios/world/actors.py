@@ -1,5 +1,6 @@
 """Terminals, machines and the people at them: flows driven on the world's clock over the world's network."""
 
+import contextlib
 import random
 from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
@@ -271,7 +272,8 @@ class Device:
         """The power is cut at the command that writes the new balance: before it, or before its answer is heard."""
         draw = self.world.draws["cards"]
         if draw.random() < 0.5 and self._hand is not None:
-            self._hand(command)
+            with contextlib.suppress(CardRemoved):  # it may be about to leave by itself
+                self._hand(command)
         self.dark = False
         self.world.reached("power cut in a load")
         self.power_off(1.0 + 20.0 * draw.random())

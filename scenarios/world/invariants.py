@@ -13,23 +13,25 @@ class Invariant(NamedTuple):
     where: tuple[Where, ...]
 
 
+_THREE: Final[tuple[Where, ...]] = ("world", "processes", "tests")
+
 INVARIANTS: Final = (
     Invariant("I1", "terminals, journal and ledgers agree key by key, to the minor unit", ("world", "processes")),
     Invariant("I2", "a terminal's key has one transaction, and its money moves once", ("world", "processes")),
-    Invariant("I3", "a transaction's rows tell one story; reversals are of the whole amount", ("world", "tests")),
+    Invariant("I3", "a transaction's rows tell one story; reversals are of the whole amount", _THREE),
     Invariant("I4", "nothing leaves before its row is durable", ("world", "tests")),
     Invariant("I5", "what a terminal shows as approved stands in journal and ledger", ("world", "processes")),
     Invariant("I6", "what a terminal shows as declined or reversed has moved nothing", ("world", "processes")),
     Invariant("I7", "an issuer's accounts add up to nought and to its ledger's rows", ("world", "tests")),
     Invariant("I7b", "cards, what is not told yet and what is in doubt come to what issuers owe", ("world", "tests")),
     Invariant("I7c", "a machine's notes agree with its book, its people and the bookings", ("world", "processes")),
-    Invariant("I8", "amount and currency are those of the request, in every book", ("world", "tests")),
-    Invariant("I9", "one settlement date a transaction, the answer's; a closed day stays closed", ("world", "tests")),
+    Invariant("I8", "amount and currency are those of the request, in every book", _THREE),
+    Invariant("I9", "one settlement date a transaction, the answer's; a closed day stays closed", _THREE),
     Invariant("I10", "a settlement's totals are those of its batch's rows", ("world", "tests")),
     Invariant("I11", "an answer goes only to the connection that asked", ("world", "tests")),
     Invariant("I12", "a key is used once on a line, a request sent once", ("world", "tests")),
     Invariant("I13", "an honest line's answers all match; another's are not passed on", ("world", "tests")),
-    Invariant("I14", "one answer to one request, in time", ("world", "processes")),
+    Invariant("I14", "one answer to one request, in time", ("world", "tests")),
     Invariant("I15", "a repeat moves nothing and is answered as the field wants it", ("world", "tests")),
     Invariant("I16", "a key used again with another amount or card is refused", ("world", "tests")),
     Invariant("I17", "a late answer never reaches a terminal and never vanishes", ("world", "tests")),
@@ -42,9 +44,9 @@ INVARIANTS: Final = (
     Invariant("I24", "when faults end everything comes to rest", ("world", "processes")),
     Invariant("I25", "what was synced is there after a crash", ("world", "processes", "storage")),
     Invariant("I26", "after a storage error nothing leaves; the recovered store decides", ("world", "storage")),
-    Invariant("I27", "recovery can be repeated and comes to what was", ("world", "processes")),
+    Invariant("I27", "recovery can be repeated and comes to what was", _THREE),
     Invariant("I28", "a torn end is cut off; damage, a cut or an old copy refuse the start", ("world", "tests")),
-    Invariant("I31", "no card number in clear in what is kept", ("world", "processes", "tests")),
+    Invariant("I31", "no card number in clear in what is kept", _THREE),
     Invariant("I33", "no track, PIN or PIN block in what is kept or repeated", ("world", "tests")),
     Invariant("I34", "a wrong MAC is no answer, and an honest line has none", ("world", "fuzz", "tests")),
     Invariant("I37", "a chip's counter is taken once; online counters only rise", ("world", "tests")),
