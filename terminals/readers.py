@@ -17,9 +17,12 @@ CDA_MODE = 3
 
 
 class Readers:
-    """Fits terminals with readers. `table` is the switch's chip table: what they would have downloaded long ago."""
+    """Fits terminals with readers. `table` is the switch's chip table: what they would have downloaded long ago; they
+    share a `ring` of the keys they have recovered."""
 
-    def __init__(self, table: ChipTable, clock: Clock, entropy: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, table: ChipTable, clock: Clock, entropy: Callable[[int], bytes], ring: KeyRing | None = None
+    ) -> None:
         self.parameters = Parameters().loaded(
             aids=[tlv.write(entry.record) for entry in table.lists["5"]],
             ca_keys=[tlv.write(entry.record) for entry in (*table.lists["4"], *table.sm2_keys)],
@@ -27,7 +30,7 @@ class Readers:
         self._table = table
         self._clock = clock
         self._entropy = entropy
-        self._ring = KeyRing()
+        self._ring = KeyRing() if ring is None else ring
 
     def fit(self, terminal: Terminal, memory: Memory, fresh: bool = False) -> None:
         """Give a terminal the reader its model has, if it has one; a `fresh` one must download everything."""

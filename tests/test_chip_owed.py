@@ -8,6 +8,7 @@ import pytest
 from chip_shop import Shop, no_pin_table
 from test_chip_flows import _Wrapped, e_cash, sale, tags, tap
 
+from switch.machine import Send
 from terminals.device import chip, download, load, pos
 from terminals.device.dialogue import CHIP_CLASS, Line
 from terminals.device.receipt import receipt, reprint
@@ -113,6 +114,9 @@ def test_an_offline_decline_is_told() -> None:
     assert shop.said == []
     assert not shop.run(pos.ready(shop.memory, shop.line))
     assert (shop.kinds(), shop.answers[-1].fields[39], shop.memory.offline) == (["0200 36"], "00", [])
+    (row,) = [row for row in shop.house.of("journal") if row["state"] == "refused"]
+    told = next(one for name, one in reversed(shop.house.effects) if name == "switch" and isinstance(one, Send))
+    assert told.after == row["number"] > 0, "its terminal forgets it: not before it stands here"
     assert shop.memory.items[0].state == "declined"
     assert sum(row["posted_minor"] for row in shop.house.ledger_rows()) == 0
 

@@ -323,6 +323,20 @@ def test_kill_a_switch_that_is_not_ours(tmp_path: Path) -> None:
     assert not list((tmp_path / "drill").glob("switch.db"))
 
 
+def test_processes_that_stand_still_and_go_on(tmp_path: Path) -> None:
+    run = shoudan(
+        "drill", "kill", "--stop", "1.5", "--rounds", "3", "--terminals", "12", "--rate", "30", "--pause", "0.4",
+        "--dir", str(tmp_path / "drill"), "--seed", "4", "--json", "-",
+    )  # fmt: skip
+    data = json.loads(run.stdout)
+    assert (data["rounds"], data["lost"], data["doubled"], data["unrecovered"]) == (3, 0, 0, 0), run.stderr
+    assert data["at_rest"]
+    assert data["downtime_s"] >= 3 * 1.5
+    log = (tmp_path / "drill" / "drill.log").read_text()
+    assert (log.count(" stop "), log.count(" continue "), log.count(" kill ")) == (3, 3, 0)
+    assert journal_rules(tmp_path / "drill" / "switch.db") == []
+
+
 def test_a_disk_that_is_full_one_whose_sync_fails_and_one_that_forgets(tmp_path: Path) -> None:
     run = shoudan(
         "drill", "disk", "--rounds", "3", "--terminals", "12", "--rate", "30", "--pause", "0.4", "--dir",

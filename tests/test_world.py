@@ -34,7 +34,18 @@ def test_without_faults_nothing_rare_happens() -> None:
     result, _ = play(5, [])
     assert result.violations == []
     assert result.fired == {}
-    assert set(result.reached) <= {"a new batch opened"}
+    chips = {"an offline sale uploaded", "a script result told", "a load known to be written"}
+    assert set(result.reached) <= {"a new batch opened"} | chips
+
+
+def test_a_tick_comes_when_its_deadline_has_come() -> None:
+    world = World(1, [])
+    world.switch.start()
+    world.now, deadline = 646.5901956372791, 1648.693231949985  # now + deadline - (1000 + now) is an ulp short of it
+    world.switch._timer_at = 0.0
+    world.switch._arm(deadline)
+    world.now = world.switch._timer_at
+    assert world.switch.now().mono >= deadline, "or it would be asked for again, at the same moment, for ever"
 
 
 def test_a_seed_runs_the_same_twice() -> None:

@@ -91,6 +91,9 @@ def kill_(
     rate: Rate = 60.0,
     pause: Pause = 1.5,
     seed: Seed = 1,
+    stop: Annotated[
+        float, typer.Option(min=0, help="Do not kill: stop (SIGSTOP) for so many seconds, then continue.")
+    ] = 0.0,
     directory: Dir = DIRECTORY / "kill",
     command: Command = "",
     host: Host = "",
@@ -103,7 +106,7 @@ def kill_(
     and 99.9 % of requests outside restarts were answered in time; 1 if not, 2 for bad usage, 3 if it could not be held.
     """
     told = _told(terminals, seed, directory, command, host, ground, json_to)
-    _hold(told, lambda yard: kill.hold(yard, rounds, rate, pause, seed, told.tell).as_dict())
+    _hold(told, lambda yard: kill.hold(yard, rounds, rate, pause, seed, told.tell, stop).as_dict())
 
 
 @app.command("lines")

@@ -92,6 +92,7 @@ class Drill:
         self.windows_open: list[float] = []
         self.tell = tell
         self._rate = rate
+        self._counted: dict[str, int] = {}
         self.started = time.monotonic()
 
     def again(self) -> "Drill":
@@ -196,10 +197,15 @@ class Drill:
         if not self.yard.terminal_book.exists():
             raise DrillFailed(f"the terminals left no book (code {code}): {self.crew.last_line(FLEET)}")
         at_rest = code == 0 and self._drained()
+        ended = [name for name in self.crew.ended if name != FLEET]
         self.answers.more()
         self.crew.stop()
         self.tell("joining the books")
         verdict = judge(self.yard.journal, self.yard.ledgers, self.yard.terminal_book)
+        for name, count in self._counted.items():
+            verdict.found("", "the switch itself counted what can never happen", {"what": name, "count": count})
+        for name in ended:
+            verdict.found("", "a process ended by itself", {"process": name, "said": self.crew.last_line(name)})
         return Result(kind, traded, rounds, verdict, self.windows, self.answers.seen, self._files(), at_rest)
 
     def _files(self) -> dict[str, Any]:
@@ -215,6 +221,7 @@ class Drill:
         while time.monotonic() < end:
             with contextlib.suppress(OSError, ValueError):
                 status = ask_control(self.yard.control(SWITCH), "status")
+                self._counted = {name: count for name, count in status["violations"].items() if count}
                 if not status["stored"] and not status["inflight"]:
                     return True
             time.sleep(0.1)

@@ -254,6 +254,11 @@ class Crew:
     def pid(self, name: str) -> int:
         return self._children[name].pid
 
+    @property
+    def ended(self) -> list[str]:
+        """Those that do not run any more."""
+        return [name for name, child in self._children.items() if child.poll() is not None]
+
     def limit_file_size(self, name: str, most: int) -> None:
         """No file of this process may grow beyond `most` bytes from now on: a full disk."""
         resource.prlimit(self.pid(name), resource.RLIMIT_FSIZE, (most, most))
@@ -268,15 +273,15 @@ class Crew:
         self.note(f"kill {name}")
 
     def freeze(self, name: str, seconds: float) -> None:
-        """Stop its whole group for so long, and let it go on."""
-        child = self._children[name]
-        self.note(f"freeze {name}")
-        os.killpg(child.pid, signal.SIGSTOP)
+        """SIGSTOP, and SIGCONT after so many seconds, its whole group: nothing is lost, and everything waits."""
+        group = self.pid(name)
+        self.note(f"stop {name}")
+        os.killpg(group, signal.SIGSTOP)
         try:
             time.sleep(seconds)
         finally:
-            os.killpg(child.pid, signal.SIGCONT)
-        self.note(f"go on {name}")
+            os.killpg(group, signal.SIGCONT)
+        self.note(f"continue {name}")
 
     def wait(self, name: str, most_s: float) -> int | None:
         """Its exit code, None where it still runs after `most_s`."""

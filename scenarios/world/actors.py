@@ -1,5 +1,6 @@
 """Terminals, machines and the people at them: flows driven on the world's clock over the world's network."""
 
+import contextlib
 import random
 from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
@@ -20,9 +21,9 @@ from terminals.drive.aio import Session
 from terminals.drive.replies import Waited, fits, waited_for
 from terminals.figures import Figures
 from terminals.flow import Apdu, Ask, Call, Cancelled, CardRemoved, Flow, FlowError, HostUnreachable, TimedOut
-from terminals.hands import Hand
+from terminals.hands import Hand, Hands, Tear
 from terminals.holders import Holders, Visit
-from terminals.mixes import WHOLE_MIX
+from terminals.mixes import CHIP_MIX
 from terminals.trade import Errand, Habits, Site, Trade
 
 STRAY: Final = "9990000000000000"
@@ -30,6 +31,8 @@ STRAY: Final = "9990000000000000"
 
 THINK_S: Final = 2.0
 APDU_S: Final = 0.02
+PUT_DATA: Final = 0xDA
+"""INS of the command that writes a new balance."""
 
 
 class Street(Clock, Protocol):
@@ -87,13 +90,14 @@ class Halls(Machines):
         return self._holder(asked, visit, hand)
 
 
-def trades(world: Street, line: Line, purse: Purse, draw: random.Random) -> tuple[Shops, Halls]:
-    """The two trades of a world, their figures on its clock."""
+def trades(world: Street, line: Line, purse: Purse, hands: Hands) -> tuple[Shops, Halls]:
+    """The two trades of a world, their figures on its clock; the same people with the same cards come to both."""
+    draw = world.draws["workload"]
     figures = Figures(lambda: world.now)
     habits = Habits(amounts=(100, 60_000), wrong_pin=0.01)
     holders = Holders()
-    shops = Shops(line, purse, figures, draw, WHOLE_MIX, habits, holders=holders)
-    halls = Halls(line, purse, figures, draw, habits, lambda memory, outcome: None, holders)
+    shops = Shops(line, purse, figures, draw, CHIP_MIX, habits, holders=holders, hands=hands)
+    halls = Halls(line, purse, figures, draw, habits, lambda memory, outcome: None, holders, hands)
     return shops, halls
 
 
@@ -102,6 +106,9 @@ class Device:
 
     `kept`: its connection stays between dialogues. `taken_minor` is what people took out of it in notes, `given_minor`
     what they left inside: the judge's own count. `sent` are the last requests as bytes, for whoever replays them.
+
+    What will happen to the next chip card: it leaves too early (`tear`), or before its n-th command (`pull`), or the
+    power is cut at the command that loads it (`dark`).
     """
 
     def __init__(self, world: Street, road: Road, line: Line, trade: "Shops | Halls", memory: Memory) -> None:
@@ -118,6 +125,9 @@ class Device:
         self.sent: list[bytes] = []
         self.last: Outcome | None = None
         self.cancels = False
+        self.tear: Tear = ""
+        self.pull = 0
+        self.dark = False
         trade.install(memory, cast(Session, self))
         self.site = trade.sites[-1]
         self._flow: Flow[Outcome] | None = None
@@ -149,6 +159,8 @@ class Device:
             return False
         self._flow, self._hand, self._done, self.site.busy = flow, hand, done, True
         self._visit = self.trade.holders.visit()
+        if hand is not None:
+            hand.tear, self.tear = self.tear, ""
         self._step(self._turn, None, None)
         return True
 
@@ -184,6 +196,8 @@ class Device:
         self._visit.end(outcome)
         hand, self._hand = self._hand, None
         if hand is not None and self.trade.hands is not None:
+            if hand.torn:
+                self.world.reached("a card left too early")
             self.trade.hands.put(hand)
         self.last = outcome
         if outcome is not None:
@@ -240,12 +254,29 @@ class Device:
         if self._hand is None:
             world.at(world.now, "card", self._step, turn, None, CardRemoved())
             return
+        if self.dark and command[1] == PUT_DATA:
+            self._cut_in_load(command)
+            return
         try:
+            if self.pull == 1:
+                self._hand.icc.tear()
+                self._hand.torn += 1
+            self.pull = max(0, self.pull - 1)
             answer = self._hand(command)
         except CardRemoved as gone:
             world.at(world.now, "card", self._step, turn, None, gone)
         else:
             world.at(world.now + APDU_S, "card", self._step, turn, answer, None)
+
+    def _cut_in_load(self, command: bytes) -> None:
+        """The power is cut at the command that writes the new balance: before it, or before its answer is heard."""
+        draw = self.world.draws["cards"]
+        if draw.random() < 0.5 and self._hand is not None:
+            with contextlib.suppress(CardRemoved):  # it may be about to leave by itself
+                self._hand(command)
+        self.dark = False
+        self.world.reached("power cut in a load")
+        self.power_off(1.0 + 20.0 * draw.random())
 
     def _take(self, notes: dict[int, int], count: int) -> None:
         """The customer takes the largest first."""

@@ -4,6 +4,7 @@ import random
 from functools import lru_cache
 from typing import Any, Final
 
+from scenarios.world.cards import chip_table, issue
 from scenarios.world.host import Blueprint
 from switch.clearing.schema import CHIPS, ISSUER_TABLES, LEDGER, PINS, SWITCH_TABLES
 from switch.crypto.hsm import Hsm, KeyRecord
@@ -14,7 +15,8 @@ from switch.engine.office import HASH, STORE
 from switch.engine.route import Routes
 from switch.issuer.centre import Centre
 from switch.issuer.host import PAN_HASH_KEY, PIN_REFERENCE_KEY, Bank
-from switch.issuer.portfolio import STANDARD_ISSUERS, Portfolio
+from switch.issuer.masterkeys import take_master_keys
+from switch.issuer.portfolio import STANDARD_ISSUERS
 from switch.issuer.rules import RuleBook, read_rules
 from switch.machine import Now, Out
 from switch.wire.profile import NetworkProfile, PosProfile, framing_of, load_profile
@@ -28,7 +30,6 @@ BEHIND: Final[dict[str, tuple[int, ...]]] = {
     "core": tuple(n for n, issuer in enumerate(STANDARD_ISSUERS) if issuer.own),
 }
 ACQUIRER: Final = "04384530"
-CARDS: Final = 60
 _LMK: Final = bytes(range(32))
 _ZMK: Final = bytes.fromhex("0123456789ABCDEFFEDCBA9876543210")
 
@@ -71,7 +72,7 @@ class Ground:
     def __init__(self, seed: int, terminals: int, machines: int, entropy: random.Random, date: str) -> None:
         self.entropy = entropy.randbytes
         self.fleet: list[Minted] = [*mint(seed, terminals), *mint_machines(seed, machines)]
-        self.portfolio = Portfolio(seed, STANDARD_ISSUERS, CARDS)
+        self.portfolio, self.minter = issue(seed)
         self.rules: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in LINES}
         self.dates = dict.fromkeys(LINES, date)
         self.hsms: dict[str, Hsm] = {}
@@ -88,6 +89,7 @@ class Ground:
         else:
             hsm.generate(PAN_HASH_KEY, "hash", "aes", 32)
             hsm.generate(PIN_REFERENCE_KEY, "pvk", "aes", 32)
+            take_master_keys(hsm, self.portfolio, [STANDARD_ISSUERS[n] for n in BEHIND[name]])
         for line in lines:
             hsm.import_clear(f"zmk/{line}", "zmk", network(line).keys.suite, _ZMK)
         return [hsm.record(label) for label in hsm.labels()]
@@ -104,7 +106,7 @@ class Ground:
         counterparts = {name: Counterpart(name, network(name), hsm, own=name == "core") for name in LINES}
         bins = {prefix: name for name, them in BEHIND.items() for n in them for prefix in STANDARD_ISSUERS[n].bins}
         terminals = [Terminal(t.tid, t.mid, t.mcc, t.merchant_name, t.suite) for t in self.fleet]
-        return Engine(terminals, hsm, counterparts, Routes(bins, "cups"), pos_profile(), ACQUIRER)
+        return Engine(terminals, hsm, counterparts, Routes(bins, "cups"), pos_profile(), ACQUIRER, chip_table())
 
     def centre(self, name: str) -> Centre:
         """A counterpart, as its configuration says."""

@@ -89,6 +89,11 @@ class Deal:
         return str(self.last[_AT["settlement_date"]])
 
     @property
+    def listed(self) -> bool:
+        """A chip's own decline, taken down and moving nothing."""
+        return self.states == ["refused"] and BY_NAME[self.kind].chip == "offline"
+
+    @property
     def stands(self) -> bool:
         """Approved for good."""
         return self.approved and not self.reversal and not self.suspicious
@@ -315,7 +320,7 @@ class Judge:
         if mti == "0410" and code == "00" and not rrn:
             self.unknown.add(_key_of(head))
         if mti in ("0110", "0210", "0230"):
-            if code in APPROVED and (deal is None or not deal.approved):
+            if code in APPROVED and (deal is None or not (deal.approved or deal.listed)):
                 self.broken("I4", f"RRN {rrn} approved to its terminal, its row is not durable")
             elif code == "98" and deal is not None and BY_NAME[deal.kind].reversible and not deal.reversal:
                 self.broken("I19", f"RRN {rrn} given up, its reversal is not durable")
@@ -341,7 +346,7 @@ class Judge:
             self._left_reversal(key, rrn, deal, head.get(90, ""), times)
         elif deal is None:
             self.broken("I4", f"RRN {rrn} sent, its row is not durable")
-        elif times and mti != "0220":
+        elif times and mti not in ("0220", "0620"):
             self.broken("I12", f"RRN {rrn} sent twice")
         times.append((self.world.now, self.ups[line]))
 

@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from scenarios.world.faults import Fault
 from scenarios.world.hostile import Hostile
+from scenarios.world.mishaps import Mishaps
 from scenarios.world.network import End, Road
 from scenarios.world.store import Store, Trouble
 from scenarios.world.visitors import Visitors
 from switch.clearing.schema import SWITCH_TABLES
 from switch.net.disk import StoreInUse
 from terminals.device.atm import AtmMemory
-from terminals.device.cash import Fault as Jam
-from terminals.device.memory import STAN_MAX
 
 if TYPE_CHECKING:
     from scenarios.world.actors import Device
@@ -25,16 +24,14 @@ SALE = b"\x02\x00"
 LATE_S = (29.9, 29.99, 30.05, 30.4, 36.0, 90.0)
 
 
-class Nemesis:
+class Nemesis(Mishaps):
     """Strikes a world with planned faults; each draws on a stream of its own, so that dropping one moves no other."""
 
     def __init__(self, world: "World") -> None:
-        self.world = world
+        super().__init__(world)
         self.hostile = Hostile(world)
         self.visitors = Visitors(world)
         self._number = 0
-        self._over = False
-        self._draw = random.Random(0)
 
     def strike(self, number: int, fault: Fault) -> None:
         """Make one fault happen; it counts as fired when there was something to hit."""
@@ -62,6 +59,8 @@ class Nemesis:
         for device in world.devices:
             if isinstance(device.memory, AtmMemory):
                 device.memory.vault.faults.clear()
+        for device in world.devices:
+            device.tear, device.pull, device.dark = "", 0, False
         world.purse.stray = 0.0
         world.halls.leaves = 0.0
         self.visitors.leave()
@@ -71,18 +70,8 @@ class Nemesis:
     def _host(self, fault: Fault) -> "Host":
         return self.world.hosts[fault.target]
 
-    def _device(self, fault: Fault) -> "Device":
-        return self.world.devices[fault.n]
-
-    def _machine(self, fault: Fault) -> AtmMemory:
-        machines = [device.memory for device in self.world.devices if isinstance(device.memory, AtmMemory)]
-        return machines[fault.n % len(machines)]
-
     def _road(self, fault: Fault) -> Road:
         return self._device(fault).road if fault.target == "terminal" else self.world.roads[fault.target]
-
-    def _later(self, seconds: float, act: Any, *given: Any) -> None:
-        self.world.at(self.world.now + seconds, "fault ends", act, *given)
 
     # processes
 
@@ -229,19 +218,6 @@ class Nemesis:
         for device in self.world.devices:
             device.road.break_all()
 
-    def on_rush(self, fault: Fault) -> None:
-        world = self.world
-        gap = world.gap_s
-        world.gap_s = gap / 6
-        for device in world.devices:
-            world.at(world.now + self._draw.random(), "customer", world.nemesis.visit, device)
-        self._later(fault.for_s, setattr, world, "gap_s", gap)
-
-    def visit(self, device: "Device") -> None:
-        """One customer more, now."""
-        if self.world.trading:
-            device.visit()
-
     def on_stranger(self, fault: Fault) -> bool:
         return self.visitors.stranger(self._device(fault), self._draw)
 
@@ -377,7 +353,7 @@ class Nemesis:
             road.held[self._draw.randrange(2)] = self.world.now + 20.0
         return done
 
-    # clocks, disks, people
+    # clocks and disks
 
     def on_clock(self, fault: Fault) -> None:
         self._host(fault).skew += self._draw.choice(JUMPS)
@@ -402,36 +378,3 @@ class Nemesis:
         host = self._host(fault)
         host.sync_s = self._draw.choice((0.2, 2.0))
         self._later(fault.for_s, setattr, host, "sync_s", 0.0)
-
-    def on_stray_card(self, fault: Fault) -> None:
-        self.world.purse.stray = 0.2
-        self._later(fault.for_s, setattr, self.world.purse, "stray", 0.0)
-
-    def on_jam_none(self, fault: Fault) -> None:
-        self._machine(fault).vault.faults.append(Jam("none"))
-
-    def on_jam_part(self, fault: Fault) -> None:
-        self._machine(fault).vault.faults.append(Jam("part", 1))
-
-    def on_jam_unknown(self, fault: Fault) -> None:
-        self._machine(fault).vault.faults.append(Jam("unknown", self._draw.randint(0, 2)))
-
-    def on_left_behind(self, fault: Fault) -> None:
-        self.world.halls.leaves = 0.3
-        self._later(fault.for_s, setattr, self.world.halls, "leaves", 0.0)
-
-    def on_cancel(self, fault: Fault) -> None:
-        self._device(fault).cancels = True
-
-    def on_terminal_wrap(self, fault: Fault) -> None:
-        """A number is used once in a batch, so it wraps where a batch has just been opened."""
-        memory = self._device(fault).memory
-
-        def wrap(left: int) -> None:
-            if not memory.items and memory.batch and memory.settling is None:
-                memory.stan = STAN_MAX - 2
-                self.world.reached("a terminal's trace number wrapped")
-            elif left and not self._over:
-                self._later(1.0, wrap, left - 1)
-
-        wrap(400)

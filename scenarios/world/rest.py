@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from scenarios.world.judge import Deal, Judge
+from scenarios.world.purses import judge_purses
 from switch.clearing.cash import join_cash
 from switch.clearing.reconcile import reconcile
 from switch.clearing.schema import CASH, ERRORS, JOURNAL, SETTLEMENT, TERMINALS
@@ -63,6 +64,7 @@ def judge(world: "World") -> None:
     _terminals(world, verdict)
     _accounts(world, verdict, ledger)
     _loads(verdict, ledger)
+    judge_purses(world, verdict)
     _days(world, verdict, ledger)
     _totals(world, verdict)
     _machines(world, verdict)
@@ -168,9 +170,10 @@ def _terminals(world: "World", verdict: Judge) -> None:
         for item in (*memory.closed, *memory.items):
             key = (memory.tid, item.batch, item.stan)
             rrn = verdict.by_key.get(key, "")
-            if item.row.amount:
+            if item.row.amount and not (item.row.chip == "load" and item in memory.doubts):
                 _item(verdict, key, item, verdict.deals.get(rrn))
-            if item.state == "approved" and item.reversal == "none":
+            doubted = item.row.chip == "load" and item in memory.doubts  # on the list of loads nobody knows of
+            if doubted or (item.state == "approved" and item.reversal == "none"):
                 seen.add(key)
     confirmed = {str(deal.first[_ORIGINAL]) for deal in verdict.deals.values() if BY_NAME[deal.kind].confirms}
     for rrn, deal in verdict.deals.items():

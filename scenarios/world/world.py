@@ -5,6 +5,7 @@ everything must come to rest and balance. The same seed and faults run the same 
 happened, in order.
 """
 
+import gc
 import hashlib
 import heapq
 import random
@@ -15,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from scenarios.world import rest
 from scenarios.world.actors import Device, Halls, Purse, Shops, trades
+from scenarios.world.cards import Pockets
 from scenarios.world.faults import Fault, draw_faults
 from scenarios.world.ground import LINES, Ground, terminal_line
 from scenarios.world.host import Host
@@ -30,13 +32,15 @@ HORIZON_S: Final = 420.0
 AUTHORIZATIONS: Final = 305
 GIVE_UP_S: Final = 4 * HORIZON_S
 REST_S: Final = 3600.0
-GAP_S: Final = 11.0
+GAP_S: Final = 13.5
 SETTLE_SHARE: Final = 0.03
+READING: Final = (0.15, 0.5, 0.9)
+"""Shares of terminals with a reader for chips: a world has one of them."""
 NOON: Final = 1_793_160_000.0
 CALENDARS: Final = (NOON, NOON, NOON, 1_798_732_500.0, 1_772_293_500.0, 1_793_461_500.0)
 """Wall seconds at the start: a noon in October 2026; a quarter to midnight in Beijing at the end of a year, of February
 and of a month."""
-STREAMS: Final = ("schedule", "network", "disk", "workload", "entropy", "fault")
+STREAMS: Final = ("schedule", "network", "disk", "workload", "entropy", "fault", "cards")
 DEADLINES: Final = frozenset(("commit", "customer", "holder", "wait", "connect", "rest", "fault ends"))
 """Timers that count as events when they fire, beside ticks, time-outs of terminals and delivered frames."""
 LAST_EVENTS: Final = 50
@@ -91,7 +95,9 @@ class World:
         self.roads = {name: Road(name, plan.uniform(0.005, 0.03)) for name in LINES}
         self.switch.plan.dials = [(name, self.roads[name], self.centres[name]) for name in LINES]
         self.purse = Purse(self.ground.portfolio)
-        self.shops, self.halls = trades(self, terminal_line(), self.purse, self.draws["workload"])
+        self.pockets = Pockets(self.ground.minter, lambda: self.began + self.now, self.draws["cards"].randbytes)
+        self.reading = self.draws["cards"].choice(READING)
+        self.shops, self.halls = trades(self, terminal_line(), self.purse, self.pockets.hands)
         self.devices = [self._device(n) for n in range(TERMINALS + MACHINES)]
         self.nemesis = Nemesis(self)
 
@@ -100,7 +106,10 @@ class World:
         plan = self.draws["schedule"]
         trade: Shops | Halls = self.halls if n >= TERMINALS else self.shops
         road = Road(minted.tid, plan.uniform(0.01, 0.08))
-        device = Device(self, road, terminal_line(), trade, memory_of(minted))
+        memory = memory_of(minted)
+        if self.draws["cards"].random() < self.reading:
+            self.pockets.fit(minted, memory)
+        device = Device(self, road, terminal_line(), trade, memory)
         device.kept = plan.random() < 0.8
         return device
 
@@ -217,5 +226,10 @@ def play(
 ) -> tuple[Result, float]:
     """Run one seed; its result and the seconds of processor time it took."""
     began = time.process_time()
-    result = World(seed, faults, tell).run()
+    gc.disable()  # a world is thrown away whole when it is over: looking for its garbage before took an eighth
+    try:
+        result = World(seed, faults, tell).run()
+    finally:
+        gc.enable()
+    gc.collect(0)
     return result, time.process_time() - began

@@ -227,8 +227,9 @@ class AuthorizeDesk:
         """Answer an exchange that does not leave the switch."""
         exchange.response_code = code
         exchange.icc = b""
-        self._office.journal(exchange, "refused", now, out)
-        self._close(exchange, {}, now, out, 0)
+        number = self._office.journal(exchange, "refused", now, out)
+        # a chip's own decline, taken with 00, is forgotten by its terminal: not before it stands here
+        self._close(exchange, {}, now, out, number if chips.told(code) in APPROVED else 0)
 
     def _stands_in(self, exchange: Exchange, counterpart: Counterpart) -> bool:
         """Whether the switch itself approves a sale that the bank's own core cannot be asked about."""
