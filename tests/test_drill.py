@@ -27,9 +27,11 @@ from switch.app.config import ConfigError
 from switch.issuer.portfolio import STANDARD_ISSUERS, Portfolio
 from switch.wire.codec import codec_of
 from switch.wire.dialects import POS
-from terminals.device import pos
+from terminals.device import atm, pos
+from terminals.device.atm import AtmMemory
+from terminals.drive.pump import pump
 from terminals.fleet import memory_of
-from terminals.flow import Call, TimedOut
+from terminals.flow import Ask, Call, FlowEffect, TimedOut
 
 PORTFOLIO = Portfolio(7, STANDARD_ISSUERS, 20_000)
 
@@ -148,6 +150,61 @@ def test_books_that_differ(rows: list[Any], ledger: list[Any], lost: int, double
     assert (verdict.lost, verdict.doubled) == (lost, doubled)
     assert verdict.causes == {cause: 1}
     assert not verdict.clean
+
+
+def deposit_row(rrn: str, stan: str, kind: str = "atm_deposit", **changed: Any) -> dict[str, Any]:
+    return terminal_row(rrn, kind=kind, stan=stan, original_batch="", original_stan="", **changed)
+
+
+def test_a_deposit_that_was_confirmed_is_booked_once() -> None:
+    """The machine never heard the number of the request that its confirmation stands for."""
+    rows = [
+        deposit_row("", "000001", state="unknown"),
+        deposit_row("000000000009", "000002", "atm_deposit_confirm") | {
+            "original_batch": "000001", "original_stan": "000001"
+        },
+    ]  # fmt: skip
+    first = ledger_row("000000000005", -1000, kind="atm_deposit")
+    again = ledger_row("000000000009", -1000, kind="atm_deposit_confirm")
+    assert two_books(rows, [first]).clean
+    assert two_books(rows, [again]).clean
+    assert (two_books(rows, []).doubled, two_books(rows, [first, again]).lost) == (1, 1)
+
+
+def test_a_machine_keeps_its_notes(tmp_path: Path) -> None:
+    house = House(terminals=0, machines=2)
+    machine = house.memories[0]
+    assert isinstance(machine, AtmMemory)
+    machine.vault.load({10_000: 50})
+    keeper = Keeper(tmp_path)
+    assert house.run(pos.sign_in(machine, house.line)).approved
+
+    def again() -> AtmMemory:
+        memory = memory_of(house.fleet[0])
+        assert isinstance(memory, AtmMemory)
+        assert keeper.load(memory)
+        memory.wake()
+        return memory
+
+    moved: list[tuple[str, int, int, int]] = []
+
+    def perform(effect: FlowEffect) -> Any:
+        there = again()
+        out = sum(line.notes for line in there.vault.book if line.event == "dispensed")
+        open_ = sum(record.state == "open" for record in there.errors)
+        moved.append((type(effect).__name__, sum(there.vault.stock().values()), out, open_))
+        if isinstance(effect, Ask):
+            return {"pin": house.card(1).pin, "cash": 5, "card": True}[effect.what]
+        return house.ask(effect.body) if isinstance(effect, Call) else None
+
+    flow = atm.withdraw(machine, house.line, house.card(1), 50_000)
+    assert pump(kept(flow, lambda: keeper.save(machine), always=True), perform).approved
+    assert moved == [
+        ("Ask", 50, 0, 0), ("Call", 50, 0, 0), ("Wait", 50, 0, 1), ("Ask", 45, 0, 1), ("Ask", 45, 5, 0),
+    ], "whenever its power is cut, notes and book are of one moment"  # fmt: skip
+    done = again()
+    assert [(line.event, line.notes) for line in done.vault.book] == [("loaded", 50), ("dispensed", 5)]
+    assert done.vault.count(done.errors).agrees
 
 
 # canaries
@@ -346,6 +403,9 @@ def test_a_disk_that_is_full_one_whose_sync_fails_and_one_that_forgets(tmp_path:
     assert data["exit_codes"] == {"full 4": 1, "fail 4": 1, "forget -9": 1}, run.stderr
     assert ("its witness has seen row" in data.get("refused_to_start", "")) is (data["rows_forgotten"] > 0)
     assert (data["lost"], data["doubled"], data["books"]["open"]) == (0, 0, 0)
+    cash = data["books"]["cash"]
+    assert (cash["machines"], cash["breaks"], cash["difference_minor"]) == (2, 0, 0)
+    assert cash["loaded_minor"] > 0
     assert run.returncode == 0
     log = (tmp_path / "drill" / "switch.log").read_text()
     assert log.count("storage failed, stopping") == 2

@@ -331,6 +331,24 @@ def test_an_upload_in_doubt_is_told_again_not_reversed(counter: Counter) -> None
     assert counter.far.asked[-1].fields[7] == counter.far.asked[0].fields[7]
 
 
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_refund_of_an_upload_that_was_taken_under_another_number(counter: Counter, closed: bool) -> None:
+    """The terminal counts 94 as delivered and knows no other number."""
+    first, again = counter.upload(2500, 9), counter.upload(2500, 9)
+    assert (first.fields[39], again.fields[39]) == ("00", "94")
+    books, memory = counter.house.engine.office.books, counter.memory
+    if closed:
+        books.close_batch(memory.tid, int(counter.house.wall * 1000), 86_400_000)
+        assert books.exchanges == {}
+    more = {
+        "de61": f"{memory.batch}{again.fields[11]}1028", "de62": memory.tid.encode(), "de63": b"01 ",
+    }  # fmt: skip
+    assert counter.do("chip_offline_refund", 2000, "052", **more).fields[39] == "00"
+    assert books.by_rrn[first.fields[37]].refunded == 2000
+    assert counter.row("answered")["original_rrn"] == first.fields[37]
+    assert counter.do("chip_offline_refund", 501, "052", **more).fields[39] == "64"
+
+
 @pytest.mark.parametrize("code", ["63", "94"])
 def test_a_kept_upload_refused_later_is_suspicious(counter: Counter, code: str) -> None:
     counter.house.disconnect("cups")

@@ -50,10 +50,17 @@ class Told:
 
 
 def _told(
-    terminals: int, seed: int, directory: Path, command: str, host: str, ground: Path | None, json_to: str
+    terminals: int,
+    seed: int,
+    directory: Path,
+    command: str,
+    host: str,
+    ground: Path | None,
+    json_to: str,
+    machines: int = 0,
 ) -> Told:
     wanted = Wanted(
-        directory=directory.resolve(), terminals=terminals, seed=seed, command=command, host=host,
+        directory=directory.resolve(), terminals=terminals, machines=machines, seed=seed, command=command, host=host,
         ground=ground.resolve() if ground else None,
     )  # fmt: skip
     return Told(wanted, json_to, Console(stderr=json_to == "-", highlight=False))
@@ -105,7 +112,7 @@ def kill_(
     Exits 0 if nothing was lost or doubled, no card number stands in a file, answers came within 3 s of a restart (p99)
     and 99.9 % of requests outside restarts were answered in time; 1 if not, 2 for bad usage, 3 if it could not be held.
     """
-    told = _told(terminals, seed, directory, command, host, ground, json_to)
+    told = _told(terminals, seed, directory, command, host, ground, json_to, max(2, terminals // 20))
     _hold(told, lambda yard: kill.hold(yard, rounds, rate, pause, seed, told.tell, stop).as_dict())
 
 
@@ -127,7 +134,7 @@ def lines_(
     Exits 0 if nothing was lost or doubled, no card number stands in a file, and 99.9 % of requests outside troubles
     were answered in time; 1 if not, 2 for bad usage, 3 if it could not be held.
     """
-    told = _told(terminals, seed, directory, command, host, ground, json_to)
+    told = _told(terminals, seed, directory, command, host, ground, json_to, max(2, terminals // 20))
     _hold(told, lambda yard: lines.hold(yard, rounds, rate, pause, seed, told.tell).as_dict())
 
 
@@ -155,7 +162,7 @@ def disk_(
     for one in mode:
         if one not in disk.MODES:
             raise ConfigError(f"--mode {one}: there are {', '.join(disk.MODES)}")
-    told = _told(terminals, seed, directory, command, host, ground, json_to)
+    told = _told(terminals, seed, directory, command, host, ground, json_to, max(2, terminals // 20))
     modes = tuple(mode) or disk.MODES
     _hold(told, lambda yard: disk.hold(yard, rounds, rate, pause, seed, told.tell, modes).as_dict())
 

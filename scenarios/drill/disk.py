@@ -12,10 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import apsw
-
 from scenarios.drill.held import Drill, Result, Tell
 from scenarios.drill.yard import START_S, SWITCH, DrillFailed, Yard
+from switch.app.clearing import read_rows
 from switch.app.serve import STORAGE_FAILED
 from switch.clearing.schema import SWITCH_TABLES
 from switch.net.chain import read_witness, witness_path
@@ -97,9 +96,8 @@ def _forget(
 def _missing(journal: Path) -> int:
     """How many rows the journal's witness has seen that are not there."""
     witness = read_witness(witness_path(journal))
-    with contextlib.closing(apsw.Connection(str(journal), flags=apsw.SQLITE_OPEN_READONLY)) as book:
-        ends = [book.execute(f"SELECT max(number) FROM {table.name}").fetchone() for table in SWITCH_TABLES]
-    return (witness.number if witness else 0) - max(end[0] or 0 for end in ends if end)
+    last = max(int(row["number"]) for table in SWITCH_TABLES for row in read_rows(journal, table))
+    return (witness.number if witness else 0) - last
 
 
 def _expected(mode: str) -> str:

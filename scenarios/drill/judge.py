@@ -6,7 +6,7 @@ and issuers are joined with arithmetic of its own.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,13 +25,15 @@ SHOWN: Final = 20
 @dataclass(slots=True)
 class Verdict:
     """`lost`: approved at a terminal, money that was not moved. `doubled`: money moved that no receipt stands for, or
-    more than once. `open`: differences without a loser yet. `causes` counts all, `shown` holds the first of them."""
+    more than once. `open`: differences without a loser yet. `cash` is what the machines' cash book
+    came to, `causes` counts all differences, `shown` holds the first of them."""
 
     transactions: int = 0
     lost: int = 0
     doubled: int = 0
     open: int = 0
     suspicious: int = 0
+    cash: dict[str, Any] = field(default_factory=dict)
     causes: dict[str, int] = field(default_factory=dict)
     shown: list[dict[str, Any]] = field(default_factory=list)
 
@@ -67,6 +69,7 @@ def judge(journal: Path | None, ledgers: list[Path], terminals: Path) -> Verdict
         verdict.found("", f"{violation.invariant} of the journal", violation._asdict())
     known = {entry["rrn"] for entry in verdict.shown if entry.get("rrn")}
     verdict.suspicious = len(joined.suspicious)
+    verdict.cash = joined.cash.as_dict() if joined.cash is not None else {}
     for one in joined.breaks:
         if not one.rrn or one.rrn not in known:
             verdict.found(one.short, one.cause, one.as_dict())
@@ -112,20 +115,36 @@ def two_books(terminals: Iterable[Row], ledger: Iterable[Row]) -> Verdict:
         sums[0] += posting.posted
         sums[1] += posting.held
         sums[2] += bool(posting.posted or posting.held)
-    for row in terminals:
-        if row["kind"] not in BY_NAME or not BY_NAME[row["kind"]].amount:
+    rows = [row for row in terminals if row["kind"] in BY_NAME and BY_NAME[row["kind"]].amount]
+    verdict.transactions = len(rows)
+    again = [row for row in rows if BY_NAME[row["kind"]].confirms and row["state"] == "approved"]
+    again = [row for row in again if (row["mid"], row["tid"], row["rrn"]) not in moved]
+    told = {(row["mid"], row["tid"], row["batch"], row["stan"]) for row in again}
+    told |= {(row["mid"], row["tid"], row["original_batch"], row["original_stan"]) for row in again}
+    for row in rows:
+        if (row["mid"], row["tid"], row["batch"], row["stan"]) in told:
             continue
-        verdict.transactions += 1
         key = (row["mid"], row["tid"], row["rrn"])
         stands = row["state"] == "approved" and row["reversal"] == "none"
         sums = moved.pop(key, [0, 0, 0, ""]) if row["rrn"] else [0, 0, 0, ""]
         _compare(verdict, row, stands, sums)
+    for row in again:  # a confirmation stands for a request of which its terminal may never have heard the number
+        _compare(verdict, row, True, moved.pop(_told_of(row, moved), [0, 0, 0, ""]))
     for (mid, tid, rrn), sums in moved.items():
         if sums[0] or sums[1]:
             entry = {"mid": mid, "tid": tid, "rrn": rrn, "kind": sums[3], "posted": sums[0], "held": sums[1]}
             side = "holder" if sums[0] >= 0 else "acquirer"
             verdict.found(side, "moved, and no terminal knows of it", entry)
     return verdict
+
+
+def _told_of(row: Row, moved: Mapping[tuple[str, str, str], list[Any]]) -> tuple[str, str, str]:
+    """Where the issuers have what a confirmation tells again: at the same terminal, of the kind and sum it is of."""
+    kind = BY_NAME[row["kind"]]
+    for key, sums in moved.items():
+        if key[:2] == (row["mid"], row["tid"]) and sums[3] in kind.of and sums[0] == row["amount"] * kind.moves[0]:
+            return key
+    return row["mid"], row["tid"], row["rrn"]
 
 
 def _compare(verdict: Verdict, row: Row, stands: bool, sums: list[Any]) -> None:

@@ -1,4 +1,5 @@
-"""A terminal's memory as a file, so that it survives the end of its process: written before each message leaves.
+"""A terminal's memory as a file, so that it survives the end of its process: written before each message leaves, and
+that of a machine that holds cash, with its notes and its cash book, before anything moves.
 
 Items hold card numbers (a void by voucher number needs them), so what is written is sealed under a key file's storage
 key; keys of the PIN pad are not in it, the terminal signs in again.
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from switch.crypto.hsm import Hsm
+from terminals.device.atm import AtmMemory
 from terminals.device.memory import Memory
 from terminals.flow import Call, Flow, FlowEffect, through
 
@@ -18,6 +20,7 @@ T = TypeVar("T")
 
 STORE: Final = "store/memory"
 _KEPT: Final = ("batch", "clock", "closed", "items", "last", "parameters", "pending", "settling", "stan")
+_KEPT_CASH: Final = ("card_in", "dispensing", "errors", "retained", "unconfirmed", "undispensed", "vault")
 
 
 class Keeper:
@@ -38,7 +41,8 @@ class Keeper:
 
     def save(self, memory: Memory) -> None:
         """Write one memory; a reader sees the old or the new one, whole."""
-        clear = pickle.dumps({name: getattr(memory, name) for name in _KEPT}, protocol=5)
+        names = (*_KEPT, *_KEPT_CASH) if isinstance(memory, AtmMemory) else _KEPT
+        clear = pickle.dumps({name: getattr(memory, name) for name in names}, protocol=5)
         new = self._files / f"{memory.tid}.new"
         new.write_bytes(self._hsm.seal(STORE, clear, memory.tid.encode()))
         new.rename(self._files / memory.tid)
@@ -55,11 +59,12 @@ class Keeper:
         return True
 
 
-def kept(flow: Flow[T], save: Callable[[], None]) -> Flow[T]:
-    """A dialogue whose terminal's memory is written before each message leaves, and at its end."""
+def kept(flow: Flow[T], save: Callable[[], None], *, always: bool = False) -> Flow[T]:
+    """A dialogue whose terminal's memory is written before each message leaves, and at its end; `always`: before
+    whatever the terminal does."""
 
     def each(effect: FlowEffect) -> Flow[Any]:
-        if isinstance(effect, Call):
+        if always or isinstance(effect, Call):
             save()
         return (yield effect)
 

@@ -91,6 +91,7 @@ class Wanted:
 
     directory: Path
     terminals: int = 200
+    machines: int = 0
     seed: int = 20130501
     command: str = ""
     host: str = ""
@@ -105,7 +106,7 @@ def make(wanted: Wanted) -> Yard:
             raise ConfigError("--command and --host need --ground DIR, as shoudan sandwich --prepare DIR writes it")
         return _foreign(wanted, wanted.ground)
     directory = _cleared(wanted.directory)
-    ground = lay(directory, wanted.seed, wanted.terminals, wire_time(time.time())[:4], rules=())
+    ground = lay(directory, wanted.seed, wanted.terminals, wire_time(time.time())[:4], wanted.machines, rules=())
     if wanted.pos_timers:
         with (directory / "profile-pos.toml").open("a") as file:
             file.writelines(f"{name} = {value}\n" for name, value in wanted.pos_timers.items())

@@ -197,7 +197,7 @@ class Books:
         self.by_rrn: dict[str, Exchange] = {}
         self.by_auth: dict[tuple[str, str], Exchange] = {}
         self.batches: dict[tuple[str, str], list[Exchange]] = {}
-        self.by_chip: dict[tuple[str, str, str], Exchange] = {}
+        self.by_chip: dict[tuple[str, str, str], Exchange | tuple[str, str, str]] = {}
         self.load_sign = 0
         self.unknown_reversals: dict[tuple[str, str, str], None] = {}
         self.rrn_last = 0
@@ -207,8 +207,6 @@ class Books:
         self._aging: list[tuple[int, int, Exchange]] = []
         self._order = count()
         self._spent: deque[tuple[int, tuple[str, str, str]]] = deque()
-        self._archived = Exchange("chip_offline_sale", "", "", "", "")  # stands for all of its kind
-        self._archived.response_code = "00"
 
     def adopt(self, terminals: Iterable[Terminal]) -> None:
         """Take a new list of terminals, all at once: new ones open, changed ones keep their batch and keys.
@@ -275,7 +273,7 @@ class Books:
             self._drop(exchange)
             if exchange.row.chip == "offline" and exchange.approved:
                 chip = (exchange.pan_hash, exchange.psn, exchange.atc)
-                self.by_chip[chip] = self._archived
+                self.by_chip[chip] = exchange.key
                 self._spent.append((at_ms, chip))
         self._forget(at_ms, keep_ms)
 
@@ -289,7 +287,7 @@ class Books:
                 self._drop(exchange)
         while self._spent and self._spent[0][0] < before:
             _, chip = self._spent.popleft()
-            if self.by_chip.get(chip) is self._archived:
+            if isinstance(self.by_chip.get(chip), tuple):
                 del self.by_chip[chip]
         if self.archive is not None:
             self.archive.forget(before)
@@ -326,10 +324,15 @@ class Books:
         asked about. One that was refused has used nothing up."""
         key = (exchange.pan_hash, exchange.psn, exchange.atc)
         earlier = self.by_chip.get(key)
-        if earlier is not None and (earlier.approved or not earlier.response_code):
+        if isinstance(earlier, tuple) or (earlier is not None and (earlier.approved or not earlier.response_code)):
             return False
         self.by_chip[key] = exchange
         return True
+
+    def uploaded_first(self, exchange: Exchange) -> Exchange | None:
+        """The chip's offline sale that this upload repeats under another number."""
+        first = self.by_chip.get((exchange.pan_hash, exchange.psn, exchange.atc))
+        return self.find(first) if isinstance(first, tuple) else first
 
     def unsettle(self, exchange: Exchange) -> None:
         """Take back what `settle_answer` did, when the exchange itself is reversed."""

@@ -6,6 +6,7 @@ from switch.engine.books import Books, Exchange
 from switch.wire.errors import DecodeError
 from switch.wire.private_62 import read_original_terminal
 
+UPLOADED_BEFORE = "94"
 NOT_FOUND, WRONG_AMOUNT, WRONG_CARD, NOT_ALLOWED = "25", "64", "14", "12"
 
 
@@ -18,6 +19,8 @@ def find_original(books: Books, exchange: Exchange, request: dict[int, Any]) -> 
             return (None, NOT_FOUND) if original is None or not original.net_stan else (original, "")
     elif row.original == "terminal":
         original = _by_terminal(books, request)
+        if original is not None and original.response_code == UPLOADED_BEFORE:
+            original = books.uploaded_first(original)  # for its terminal 94 is as good as 00
     elif row.original == "rrn":
         original = books.find_rrn(request[37])
     else:
