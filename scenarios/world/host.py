@@ -258,10 +258,7 @@ class Host:
         self._plug_in(wire.ends[0], name)
 
     def _plug_in(self, end: End, name: str) -> None:
-        self.generation += 1
-        taken = {link.profile for link in self.plugs}
-        slot = next(f"slot {n}" for n in range(len(taken) + 1) if f"slot {n}" not in taken)
-        link = Link(self.generation, name, profile=slot)
+        link = self._link(name)
         plug = Plug(end, link, self.plan.framing[name], self.world.now)
         self.plugs[link] = plug
         life = self.life
@@ -270,6 +267,11 @@ class Host:
         self._enter(life, self._up, plug)
         if not name:
             self._watch_silence(life, plug)
+
+    def _link(self, name: str) -> Link:
+        """A new connection's link, one that was never before."""
+        self.generation += 1
+        return Link(self.generation, name)
 
     def _up(self, plug: Plug) -> None:
         if not plug.link.closed:

@@ -119,6 +119,7 @@ class Judge:
         self.by_key: dict[tuple[str, str, str], str] = {}
         self.rows: dict[str, list[tuple[str, tuple[Any, ...]]]] = defaultdict(list)
         self.asked: dict[Link, dict[tuple[str, str], list[tuple[float, float]]]] = {}
+        self.answered: dict[Link, set[tuple[str, str]]] = {}
         self.acks: dict[tuple[str, str, str], set[str]] = {}
         self.keys: dict[tuple[str, str, str, str], str] = {}
         self.elements: dict[tuple[str, str, str], str] = {}
@@ -140,9 +141,13 @@ class Judge:
     # what processes hear
 
     def connected(self, host: Host, link: Link) -> None:
-        """A connection stands."""
-        if host.name == "switch" and link.name:
+        """A connection stands: a line has come up, or somebody who has asked for nothing yet."""
+        if host.name != "switch":
+            return
+        if link.name:
             self.ups[link.name] += 1
+        else:
+            self.asked[link], self.answered[link] = {}, set()
 
     def heard(self, host: Host, link: Link, frame: Any) -> None:
         """A frame is about to reach a machine."""
@@ -158,7 +163,7 @@ class Judge:
         mti, stan = head[0], head.get(11, "")
         if mti != UNREADABLE and mti[2] not in "02468":
             return  # no request, whoever says it
-        asked = self.asked.setdefault(link, {})
+        asked = self.asked[link]
         for key, times in asked.items():
             took = self.world.now - times[0][0] - (host.stopped_for - times[0][1])
             if took > PATIENCE_S + SLACK_S:
@@ -267,12 +272,21 @@ class Judge:
             deal.reversal = True
             deal.saf = (row[_AT["saf_time"]], row[_AT["saf_stan"]])
             self._reversed_for(rrn, row[_AT["reason"]])
+            self._in_its_day(rrn, deal, row[_AT["reason"]])
         elif state == "suspicious":
             deal.suspicious = True
         elif state == "reversal_acked":
             codes = self.acks.get((deal.first[_AT["link"]], *deal.saf), set())
             if not codes & TAKEN:
                 self.broken("I20", f"RRN {rrn}: its reversal ended by {sorted(codes) or 'no answer'}")
+
+    def _in_its_day(self, rrn: str, deal: Deal, reason: str) -> None:
+        """A terminal's reversal is taken as long as the day of its original is not over. When it is sent does not
+        matter: with the line down that may be after the day, and then the other side decides."""
+        today, cutting = self.days.get(deal.net_key[0], ("", False))
+        closed = today and not cutting and deal.date not in ("", today)
+        if closed and deal.approved and reason.startswith("terminal"):
+            self.broken("I9", f"RRN {rrn} of {deal.date} is reversed on {today}")
 
     def _reversed_for(self, rrn: str, reason: str) -> None:
         if reason == "mismatch" and not any(self.world.fired[kind] for kind in ("partial", "echo", "flip")):
@@ -305,10 +319,11 @@ class Judge:
         if key not in asked and code == FORMAT_ERROR:
             key = self._unread(send.link, asked_mti)
         if key not in asked:
-            where = "I14" if send.link in self.asked else "I11"
+            where = "I14" if key in self.answered.get(send.link, ()) else "I11"
             self.broken(where, f"{mti} with STAN {stan} to {send.link}, which waits for none")
             return
         asked_at, stopped = asked[key].pop(0)
+        self.answered[send.link].add(key)
         if not asked[key]:
             del asked[key]
         took = self.world.now - asked_at - (host.stopped_for - stopped)
@@ -363,10 +378,6 @@ class Judge:
             gap = self.world.now - times[-1][0]
             if gap < REPEAT_S and times[-1][1] == self.ups[key[0]]:
                 self.broken("I21", f"RRN {rrn}: reversal said again after {gap:.1f} s")
-        today, cutting = self.days.get(key[0], ("", False))
-        closed = today and not cutting and deal.date not in ("", today)
-        if closed and not times and deal.approved and str(deal.last[_AT["reason"]]).startswith("terminal"):
-            self.broken("I9", f"RRN {rrn} of {deal.date} is reversed on {today}")
 
     # processes
 
@@ -375,6 +386,7 @@ class Judge:
         del why
         if host.name == "switch":
             self.asked.clear()
+            self.answered.clear()
             self.unknown.clear()
             for line in list(self.ups):
                 self.ups[line] += 1

@@ -22,6 +22,7 @@ from switch.engine.inflight import Inflight
 from switch.engine.office import Office
 from switch.engine.reverse import ReverseDesk
 from switch.engine.saf import Saf
+from switch.issuer import chips
 from switch.issuer.host import Bank
 from switch.machine import Link, Now
 from switch.net.disk import StorageFailed
@@ -117,18 +118,17 @@ def _m4(real: Any) -> Any:
 
 
 def _m5(real: Any) -> Any:
-    newest: dict[str, Link] = {}
+    def link(self: Any, name: str) -> Link:
+        fresh: Link = real(self, name)
+        slots: list[Link] = self.__dict__.setdefault("slots", [])
+        free = next((one for one in slots if one.closed), None)
+        if name or free is None:
+            slots.extend([] if name else [fresh])
+            return fresh
+        free.closed, free.peer = False, ""
+        return free
 
-    def answer(self: Office, link: Link, *given: Any, **named: Any) -> None:
-        at = newest.get(link.profile)
-        if not link.closed:
-            if at is None or at.generation < link.generation:
-                newest[link.profile] = link
-        elif at is not None and not at.closed and not at.name:
-            link = at
-        real(self, link, *given, **named)
-
-    return answer
+    return link
 
 
 def _m6(real: Any) -> Any:
@@ -231,17 +231,29 @@ def _m14(real: Any) -> Any:
     return give_up
 
 
-# six of our own: loads, cash, change of day
+# our own: loads, cash, journal, change of day
 
 
 def _l1(real: Any) -> Any:
+    return lambda load, results, key: bool(real(load, results, key))
+
+
+def _l2(real: Any) -> Any:
+    def on_offline(self: chips.Chips, request: Any, card: Any) -> tuple[str, str]:
+        code, _ = real(self, request, card)
+        return code, ""
+
+    return on_offline
+
+
+def _l3(real: Any) -> Any:
     def receive(self: Bank, decision: Any, number: int) -> tuple[Any, ...]:
         return tuple(real(self, decision._replace(received_minor=abs(decision.received_minor)), number))
 
     return receive
 
 
-def _l2(real: Any) -> Any:
+def _l4(real: Any) -> Any:
     def decide(self: Bank, request: Any, *given: Any) -> Any:
         decision = real(self, request, *given)
         return decision._replace(receiver=None) if request.reversal else decision
@@ -297,7 +309,7 @@ MUTANTS: Final = (
     Mutant("M2", "no reversal when the terminal's connection is gone", ReverseDesk, "queue", _m2),
     Mutant("M3", "duplicates forgotten at a restart", engine, "recover", _m3),
     Mutant("M4", "answers matched by STAN alone, whatever the line", Inflight, "take", _m4),
-    Mutant("M5", "a link known by its slot, not by its generation", Office, "answer", _m5),
+    Mutant("M5", "a new connection takes the link of the slot it is given", Host, "_link", _m5),
     Mutant("M6", "a reversal dropped on any answer", Saf, "answered", _m6),
     Mutant("M7", "deadlines by the wall clock", Host, "now", _m7),
     Mutant("M8", "a late answer passed on", AuthorizeDesk, "_give_up", _m8_keep),
@@ -307,8 +319,10 @@ MUTANTS: Final = (
     Mutant("M12", "a repeated reversal under a new key", Saf, "_send", _m12),
     Mutant("M13", "a partial approval taken for the whole amount", authorize, "_echoes", _m13),
     Mutant("M14", "a request given up keeps its place in flight", Inflight, "give_up", _m14),
-    Mutant("L1", "a reversed load is taken from the paying card once more", Bank, "receive", _l1),
-    Mutant("L2", "a reversed load stays with the receiving card", Bank, "decide", _l2),
+    Mutant("L1", "a load whose script nobody heard of is refunded by guess", chips, "_result_for", _l1),
+    Mutant("L2", "what a chip has paid is taken from its account once more", chips.Chips, "on_offline", _l2),
+    Mutant("L3", "a reversed load is taken from the paying card once more", Bank, "receive", _l3),
+    Mutant("L4", "a reversed load stays with the receiving card", Bank, "decide", _l4),
     Mutant("C1", "notes that came out taken for none", Vault, "dispense", _c1),
     Mutant("C2", "an unanswered deposit not confirmed", atm, "_confirm", _c2),
     Mutant("J1", "a book shorter than its witness is taken", store, "refuse_short", _forgotten),

@@ -36,6 +36,7 @@ def judge_purses(world: "World", verdict: Judge) -> None:
             shadows[ref] -= row["amount"]
             if shadows[ref] != row["shadow_minor"]:
                 verdict.broken("I7b", f"chip row {row['number']}: shadow account {row['shadow_minor']}, not its sums")
+    _accounts(world, verdict, shadows)
     for ref, holding in holdings.items():
         lacking = shadows[ref] - holding.balance_minor
         if lacking not in _sums([*loads[ref], *unclaimed[ref]]):
@@ -45,6 +46,22 @@ def judge_purses(world: "World", verdict: Judge) -> None:
                 f"{loads[ref]} and certificates {unclaimed[ref]}",
             )
     _second_opinion(world, verdict, rows, frozenset(ref for ref, some in unclaimed.items() if some))
+
+
+def _accounts(world: "World", verdict: Judge, shadows: dict[str, int]) -> None:
+    """What the events of its chip say of a card, its issuer's ledger says too."""
+    portfolio = world.ground.portfolio
+    banks = {bank.issuer: bank for host in world.centres.values() for bank in host.machine.banks}
+    for holding in world.pockets.hands.holdings():
+        card = portfolio.find(holding.pan)
+        ref = portfolio.reference(holding.pan)
+        if card is None:
+            continue
+        account = banks[card.issuer].purse(card)
+        if (account.available_minor, account.held_minor) != (shadows[ref], 0):
+            verdict.broken(
+                "I7b", f"card {ref[:8]}: {account.available_minor} in the ledger, {shadows[ref]} by its chip"
+            )
 
 
 def _counters(verdict: Judge, rows: list[dict[str, Any]]) -> None:

@@ -32,7 +32,7 @@ HORIZON_S: Final = 420.0
 AUTHORIZATIONS: Final = 305
 GIVE_UP_S: Final = 4 * HORIZON_S
 REST_S: Final = 3600.0
-GAP_S: Final = 13.5
+GAP_S: Final = 12.5
 SETTLE_SHARE: Final = 0.03
 READING: Final = (0.15, 0.5, 0.9)
 """Shares of terminals with a reader for chips: a world has one of them."""
