@@ -46,14 +46,24 @@ def fold(data: bytes, block: int) -> bytes:
 
 
 def _folded(data: bytes, block: int) -> int:
+    # One long integer folded in halves: 0.6 us for 200 bytes, against 4.2 us block by block.
+    fill, spans, mask = _halves(len(data), block)
+    folded = int.from_bytes(data, "big") << fill
+    for span in spans:
+        folded ^= folded >> span
+    return folded & mask
+
+
+@lru_cache(maxsize=4096)  # messages have few lengths (0.4 us)
+def _halves(length: int, block: int) -> tuple[int, tuple[int, ...], int]:
+    """How data of a length are folded into one block: by how many bits they are filled up, where they are halved, and
+    what of the number is the block."""
     bits = block * 8
-    # One long integer folded in halves: 1.0 us for 200 bytes, against 4.2 us block by block.
-    folded = int.from_bytes(data, "big") << (-len(data) % block * 8)
-    span = bits << (-(-len(data) // block) - 1).bit_length() if data else bits
+    spans, span = [], bits << (-(-length // block) - 1).bit_length() if length else bits
     while span > bits:
         span >>= 1
-        folded ^= folded >> span
-    return folded & ((1 << bits) - 1)
+        spans.append(span)
+    return -length % block * 8, tuple(spans), (1 << bits) - 1
 
 
 def _exclusive_or(left: bytes, right: bytes) -> bytes:
@@ -85,11 +95,11 @@ def _de_text(block: bytes) -> bytes:
 def _cup_mac(suite: str, key: bytes) -> Transform:
     """The CUP ECB MAC as one function: the steps of `_cup_steps` without their names (0.6 us a MAC)."""
     encrypt, block = ecb_update(suite, key), suite_of(suite).block
-    form = b"%%0%dX" % (block * 2)
+    from_bytes = int.from_bytes
 
     def mac(data: bytes) -> bytes:
-        text = form % _folded(data, block)
-        crossed = int.from_bytes(encrypt(text[:block]), "big") ^ int.from_bytes(text[block:], "big")
+        text = hexlify(_folded(data, block).to_bytes(block, "big")).upper()
+        crossed = from_bytes(encrypt(text[:block]), "big") ^ from_bytes(text[block:], "big")
         return hexlify(encrypt(crossed.to_bytes(block, "big"))[:4]).upper()
 
     return mac
@@ -99,24 +109,23 @@ class CbcMac:
     """CBC over whole blocks from a zero vector, last block out, on one persistent context.
 
     The context never starts anew: its chaining value is its own last output, so the first block is crossed with that
-    value beforehand and the two cancel. 208 bytes of SM4 take 2.8 us so, and 6.4 us on a new context each time.
+    value beforehand and the two cancel. 208 bytes of SM4 take 2.5 us so, and 6.4 us on a new context each time.
     """
 
-    __slots__ = ("_bits", "_block", "_last", "_update")
+    __slots__ = ("_block", "_last", "_update")
 
     def __init__(self, suite: str, key: bytes) -> None:
         self._update = cbc_encryptor(suite, key).update
         self._block = suite_of(suite).block
-        self._bits = self._block * 8
         self._last = 0
 
     def last_block(self, padded: bytes) -> bytes:
         """The last cipher block over `padded`: whole blocks, one at least."""
-        length = len(padded)
-        if not length or length % self._block:
-            raise CryptoError(f"a CBC MAC covers whole blocks of {self._block} bytes, not {length}")
-        crossed = int.from_bytes(padded, "big") ^ (self._last << (length * 8 - self._bits))
-        block = self._update(crossed.to_bytes(length, "big"))[-self._block :]
+        length, size = len(padded), self._block
+        if not length or length % size:
+            raise CryptoError(f"a CBC MAC covers whole blocks of {size} bytes, not {length}")
+        first = int.from_bytes(padded[:size], "big") ^ self._last
+        block = self._update(first.to_bytes(size, "big") + padded[size:])[-size:]
         self._last = int.from_bytes(block, "big")
         return block
 
