@@ -51,6 +51,7 @@ class Engine:
         self.office = Office(Books(terminals), hsm, counterparts, routes, pos, acquirer, chips, limits)
         self._reverse = ReverseDesk(self.office)
         self._authorize = AuthorizeDesk(self.office, self._reverse)
+        self._straight = self._authorize.straight
         self._reconcile = ReconcileDesk(self.office)
         self._manage = ManageDesk(self.office, self._reverse.saf)
         self._leaving: set[str] = set()
@@ -63,7 +64,11 @@ class Engine:
         self.office.statistics.messages += 1
         counterpart = self.office.counterparts.get(link.name) if link.name else None
         if counterpart is not None:
-            self._from_counterpart(counterpart, link, frame, now, out)
+            counterpart.received += 1
+            if not self._straight.reply(counterpart, frame, now, out):
+                self._from_counterpart(counterpart, link, frame, now, out)
+            return
+        if self._straight.request(link, frame, now, out):
             return
         try:
             message = self.office.codec.decode(frame.body)
@@ -127,7 +132,6 @@ class Engine:
         self.office.answer(link, frame, mti, echoed, FORMAT_ERROR, now, out)
 
     def _from_counterpart(self, counterpart: Counterpart, link: Link, frame: Frame, now: Now, out: Out) -> None:
-        counterpart.received += 1
         try:
             message, reject = counterpart.read(frame)
         except (FrameError, DecodeError):
@@ -175,6 +179,7 @@ class Engine:
         office.routes = routes
         office.chips = chips or office.chips
         office.use(pos)
+        self._straight.forget()
         known = office.books.terminals
         for label in office.hsm.labels():
             kind, _, owner = label.partition("/")

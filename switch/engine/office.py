@@ -155,6 +155,13 @@ class Office:
 
     # answers to terminals
 
+    def request_of(self, exchange: Exchange) -> dict[int, Any] | None:
+        """The fields of the request that an exchange owes an answer to, if it does: read again where it went
+        straight."""
+        if exchange.asked is not None and exchange.frame is not None:
+            return self.codec.decode(exchange.frame.body).fields
+        return exchange.request
+
     def answer(
         self,
         link: Link,
@@ -176,11 +183,7 @@ class Office:
         if link.closed:
             self.statistics.undelivered += 1
             return
-        clock, date, _ = self.local(now)
-        fields: dict[int, Any] = {de: request[de] for de in _ECHOED if de in request}
-        fields[12], fields[13], fields[32], fields[39] = clock, date, self.acquirer, code
-        if extra:
-            fields.update(extra)
+        fields = self.answer_fields(request, code, now, extra)
         answer_mti = reply_mti(mti)
         try:
             body = self._finish(answer_mti, fields, terminal if code in APPROVED else None)
@@ -188,18 +191,33 @@ class Office:
             # an echoed field that only a lenient acquirer accepts: answer without what cannot be said
             self.statistics.unsayable += 1
             body = self._finish(answer_mti, {de: fields[de] for de in (11, 12, 13, 39) if de in fields}, None)
-        tpdu = frame.tpdu
-        if tpdu and self.pos.header.reply_tpdu == "swap":
-            tpdu = reply_tpdu(tpdu)
-        header = reply_header(frame.header, self._requirement(frame, request)) if frame.header else b""
+        tpdu, header = self.front(frame, request.get(41, ""))
         self.statistics.replies += 1
         out.append(Send(link, body, header, tpdu, after))
 
-    def _requirement(self, frame: Frame, request: Mapping[int, Any]) -> str:
+    def answer_fields(
+        self, request: Mapping[int, Any], code: str, now: Now, extra: Mapping[int, Any] | None = None
+    ) -> dict[int, Any]:
+        """The fields of an answer, less DE64; `extra` stand over those it repeats."""
+        clock, date, _ = self.local(now)
+        fields: dict[int, Any] = {de: request[de] for de in _ECHOED if de in request}
+        fields[12], fields[13], fields[32], fields[39] = clock, date, self.acquirer, code
+        if extra:
+            fields.update(extra)
+        return fields
+
+    def front(self, frame: Frame, tid: str) -> tuple[bytes, bytes]:
+        """TPDU and header of the answer to a terminal's frame."""
+        tpdu, header = frame.tpdu, frame.header
+        if tpdu and self.pos.header.reply_tpdu == "swap":
+            tpdu = reply_tpdu(tpdu)
+        return tpdu, reply_header(header, self._requirement(header, tid)) if header else b""
+
+    def _requirement(self, header: bytes, tid: str) -> str:
         """Processing requirement of the header: the next list that a chip terminal has not fetched yet, else "0"."""
-        if frame.header[0] not in _CHIP_CLASSES:
+        if header[0] not in _CHIP_CLASSES:
             return "0"
-        terminal = self.books.terminals.get(request.get(41, ""))
+        terminal = self.books.terminals.get(tid)
         if terminal is None or not terminal.signed_in:
             return "0"
         for digit, version in self.chips.versions.items():
