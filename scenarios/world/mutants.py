@@ -22,6 +22,7 @@ from switch.engine.inflight import Inflight
 from switch.engine.office import Office
 from switch.engine.reverse import ReverseDesk
 from switch.engine.saf import Saf
+from switch.engine.straight import Straight
 from switch.issuer.host import Bank
 from switch.machine import Link, Now
 from switch.net.disk import StorageFailed
@@ -43,13 +44,15 @@ class Mutant(NamedTuple):
 
     @contextlib.contextmanager
     def alive(self) -> Iterator[None]:
-        """Broken for as long as the block lasts."""
-        real = self.owner.__dict__[self.attribute]
+        """Broken for as long as the block lasts. Nothing is learnt meanwhile: all goes through what is broken."""
+        real, sent = self.owner.__dict__[self.attribute], Straight.sent
         setattr(self.owner, self.attribute, self.change(real))
+        Straight.sent = lambda *given: None  # type: ignore[method-assign]
         try:
             yield
         finally:
             setattr(self.owner, self.attribute, real)
+            Straight.sent = sent  # type: ignore[method-assign]
 
 
 class Caught(NamedTuple):

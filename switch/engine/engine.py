@@ -34,7 +34,7 @@ class Engine:
     `terminals` are all it knows; `hsm` holds their master keys (`tmk/TID`), the counterparts' (`zmk/NAME`), and the
     storage and hash keys of the journal. Links named after a counterpart are that counterpart's line; all other links
     are terminals'. `limits` is how much may wait, `chips` what terminals are told about chips. `tariff` is what was
-    last taken whole; it only stands here, fees are worked out from the books.
+    last taken whole; it only stands here, fees are worked out from the books. `straight` is the way past the desks.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Engine:
         self.office = Office(Books(terminals), hsm, counterparts, routes, pos, acquirer, chips, limits)
         self._reverse = ReverseDesk(self.office)
         self._authorize = AuthorizeDesk(self.office, self._reverse)
-        self._straight = self._authorize.straight
+        self.straight = self._authorize.straight
         self._reconcile = ReconcileDesk(self.office)
         self._manage = ManageDesk(self.office, self._reverse.saf)
         self._leaving: set[str] = set()
@@ -65,10 +65,10 @@ class Engine:
         counterpart = self.office.counterparts.get(link.name) if link.name else None
         if counterpart is not None:
             counterpart.received += 1
-            if not self._straight.reply(counterpart, frame, now, out):
+            if not self.straight.reply(counterpart, frame, now, out):
                 self._from_counterpart(counterpart, link, frame, now, out)
             return
-        if self._straight.request(link, frame, now, out):
+        if self.straight.request(link, frame, now, out):
             return
         try:
             message = self.office.codec.decode(frame.body)
@@ -179,7 +179,7 @@ class Engine:
         office.routes = routes
         office.chips = chips or office.chips
         office.use(pos)
-        self._straight.forget()
+        self.straight.forget()
         known = office.books.terminals
         for label in office.hsm.labels():
             kind, _, owner = label.partition("/")

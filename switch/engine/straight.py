@@ -42,11 +42,10 @@ from switch.wire.transactions import APPROVED
 if TYPE_CHECKING:
     from switch.engine.authorize import AuthorizeDesk
 
-WARM: Final = 8
-"""Good messages of a kind before anything is compiled for it (1 ms)."""
 KEPT: Final = 4096
-"""Terminals whose keys stand ready, and kinds on their way to be known."""
+"""Terminals whose keys stand ready."""
 SHAPES: Final = 256
+"""Shapes of messages known on a link, kinds of one shape, answers to one kind; beyond that all are learnt anew."""
 NOTHING: Final = "000000000000"
 WRONG_MAC, IN_ORDER, PIN_UNUSABLE, FORMAT_ERROR = "A0", "00000", "99", "30"
 
@@ -73,7 +72,6 @@ class Straight:
         self._desk = desk
         self._requests: dict[bytes, Requests | None] = {}
         self._replies: dict[tuple[str, bytes], Callable[[bytes], tuple[Any, ...]] | None] = {}
-        self._seen: dict[Any, int] = {}
         self._keys: dict[str, TerminalKeys] = {}
         self._line_macs: dict[str, Callable[[bytes], bytes]] = {}
         office.hsm.tell(self._key_changed)
@@ -82,7 +80,7 @@ class Straight:
 
     def forget(self) -> None:
         """Profile, terminals or chip table are others now: everything is learnt anew."""
-        for known in (self._requests, self._replies, self._seen, self._keys, self._line_macs):
+        for known in (self._requests, self._replies, self._keys, self._line_macs):
             known.clear()
 
     def _key_changed(self, label: str) -> None:
@@ -93,17 +91,6 @@ class Straight:
             self._keys.clear()
             self._line_macs.clear()
 
-    def _warm(self, what: Any) -> bool:
-        """Whether this has been seen often enough to be worth knowing."""
-        count = self._seen.get(what, 0) + 1
-        if count < WARM:
-            if len(self._seen) >= KEPT:
-                self._seen.clear()
-            self._seen[what] = count
-            return False
-        self._seen.pop(what, None)
-        return True
-
     def sent(
         self, exchange: Exchange, message: Message, terminal: Terminal, counterpart: Counterpart, fields: dict[int, Any]
     ) -> None:
@@ -113,8 +100,6 @@ class Straight:
         if not plain(exchange.row, asked) or office.pads or self._requests.get(head, head) is None:
             return
         kind = kind_of(asked)
-        if not self._warm((head, kind, where)):
-            return
         if head not in self._requests:
             if len(self._requests) >= SHAPES:
                 self._requests.clear()
@@ -141,8 +126,6 @@ class Straight:
             if len(self._replies) >= SHAPES:
                 self._replies.clear()
             self._replies[where] = replies_of(counterpart.codec, head)
-        if self._replies[where] is None or not self._warm((where, id(way), fields[39])):
-            return
         self._line_mac(counterpart)
         if len(way.answers) >= SHAPES:
             way.answers.clear()
