@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
+from switch.crypto import des
 from switch.crypto.block import (
     BlockCipher,
     Transform,
@@ -131,7 +132,8 @@ class CbcMac:
 
 
 def _chain(suite: str, key: bytes) -> Transform:
-    return CbcMac(suite, key).last_block
+    single = des.chain(key) if len(key) == 8 else None  # 2.7 us less over 17 blocks
+    return single or CbcMac(suite, key).last_block
 
 
 def _retail(key: bytes) -> Transform:
@@ -146,13 +148,14 @@ def _retail(key: bytes) -> Transform:
         raise CryptoError(f"X9.19 takes a key of 16 bytes, not {len(key)}")
     chain, encrypt = _chain("3des", key[:8]), ecb_update("3des", key)
 
+    from_bytes = int.from_bytes
+
     def mac(padded: bytes) -> bytes:
-        last = padded[-8:]
-        if len(padded) > 8:
-            crossed = int.from_bytes(last, "big") ^ int.from_bytes(chain(padded[:-8]), "big")
-            last = crossed.to_bytes(8, "big")
-        elif len(padded) != 8:
+        last, length = padded[-8:], len(padded)
+        if not length or length & 7:
             raise CryptoError("a MAC covers whole blocks, one at least")
+        if length > 8:
+            last = (from_bytes(last, "big") ^ from_bytes(chain(padded[:-8]), "big")).to_bytes(8, "big")
         return encrypt(last)
 
     return mac
@@ -209,4 +212,10 @@ def message_mac(algorithm: str, suite: str, key: bytes) -> Callable[[bytes], byt
     else:
         known = "" if algorithm in ALGORITHMS else "unknown "
         raise CryptoError(f"{known}MAC algorithm {algorithm!r} does not take a {suite} key of {len(key)} bytes")
-    return lambda data: _de_text(chain(pad_zero(data, block)))
+    zeros = [bytes(-length % block) for length in range(block)]
+
+    def mac(data: bytes) -> bytes:
+        padded = data + zeros[len(data) % block] if data else bytes(block)
+        return hexlify(chain(padded)[:4]).upper()
+
+    return mac

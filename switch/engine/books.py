@@ -33,9 +33,9 @@ class Exchange:
     __slots__ = (
         "acquirer", "added", "amount", "asked", "atc", "auth_code", "batch", "card", "confirmed", "counterpart",
         "currency", "deadline", "entry_mode", "forwarder", "frame", "icc", "kind", "line", "link", "mcc", "mid",
-        "net_stan", "net_time", "on_us", "original", "pan_hash", "pan_masked", "pan_sealed", "psn", "read", "receiver", "refunded",
-        "request", "response_code", "reversal", "row", "rrn", "settlement_date", "stan", "state", "stood_in", "tid",
-        "undone",
+        "net_stan", "net_time", "on_us", "original", "pan_hash", "pan_masked", "pan_sealed", "psn", "read", "receiver",
+        "refunded", "request", "response_code", "reversal", "row", "rrn", "settlement_date", "stan", "state",
+        "stood_in", "tid", "undone",
     )  # fmt: skip
 
     def __init__(self, kind: str, mid: str, tid: str, batch: str, stan: str) -> None:
