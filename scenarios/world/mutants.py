@@ -110,7 +110,7 @@ def _m4(real: Any) -> Any:
             lines.append(self)
             del lines[:-2]
         for line in lines:
-            for waiting in list(line._waiting):
+            for waiting in list(line.requests):
                 if waiting[1] == key[1]:
                     found: Exchange | None = real(line, waiting)
                     return found

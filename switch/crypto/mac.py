@@ -99,7 +99,11 @@ def _cup_mac(suite: str, key: bytes) -> Transform:
     from_bytes = int.from_bytes
 
     def mac(data: bytes) -> bytes:
-        text = hexlify(_folded(data, block).to_bytes(block, "big")).upper()
+        fill, spans, mask = _halves(len(data), block)  # `_folded`, without the call
+        folded = from_bytes(data, "big") << fill
+        for span in spans:
+            folded ^= folded >> span
+        text = hexlify((folded & mask).to_bytes(block, "big")).upper()
         crossed = from_bytes(encrypt(text[:block]), "big") ^ from_bytes(text[block:], "big")
         return hexlify(encrypt(crossed.to_bytes(block, "big"))[:4]).upper()
 
@@ -161,6 +165,22 @@ def _retail(key: bytes) -> Transform:
     return mac
 
 
+def _retail_text(key: bytes) -> Transform:
+    """X9.19 over any data to the characters of DE128: `_retail` with what stands around it in one function (0.4 us)."""
+    chain, encrypt, whole = _chain("3des", key[:8]), ecb_update("3des", key), _retail(key)
+    from_bytes, zeros = int.from_bytes, [bytes(-length % 8) for length in range(8)]
+
+    def mac(data: bytes) -> bytes:
+        length = len(data)
+        if length <= 8:
+            return _de_text(whole(pad_zero(data, 8)))
+        at = (length - 1) & ~7
+        crossed = from_bytes(data[at:] + zeros[length & 7], "big") ^ from_bytes(chain(data[:at]), "big")
+        return hexlify(encrypt(crossed.to_bytes(8, "big"))[:4]).upper()
+
+    return mac
+
+
 @lru_cache(maxsize=1024)
 def _kept(algorithm: str, key: bytes) -> Transform:
     # For those who hold a clear key anyway; the Hsm uses `message_mac`, which leaves none behind.
@@ -208,7 +228,7 @@ def message_mac(algorithm: str, suite: str, key: bytes) -> Callable[[bytes], byt
     elif algorithm == "x9.9" and suite == "3des" and len(key) == 8:
         chain, block = _chain(suite, key), 8
     elif algorithm == "x9.19" and suite == "3des" and len(key) == 16:
-        chain, block = _retail(key), 8
+        return _retail_text(key)
     else:
         known = "" if algorithm in ALGORITHMS else "unknown "
         raise CryptoError(f"{known}MAC algorithm {algorithm!r} does not take a {suite} key of {len(key)} bytes")

@@ -166,10 +166,9 @@ class AuthorizeDesk:
         except WireError:
             self.decline(exchange, admit.FORMAT_ERROR, now, out)
             return
-        if exchange.net_key in counterpart.inflight:
-            office.statistics.violations["link_key_reused"] += 1
         exchange.line = counterpart.line
-        counterpart.inflight.add(exchange, now.mono, out)
+        if not counterpart.inflight.add(exchange, now.mono, out):
+            office.statistics.violations["link_key_reused"] += 1
         number = office.journal(exchange, "sent", now, out)
         try:
             mac = exchange.row.chip != "notice" or counterpart.profile.chips.notice_mac

@@ -194,7 +194,7 @@ class Books:
         return self.row_last
 
     def add(self, exchange: Exchange) -> None:
-        self.exchanges[exchange.key] = exchange
+        self.exchanges[exchange.tid, exchange.batch, exchange.stan] = exchange
         self.by_rrn[exchange.rrn] = exchange
 
     def settle_answer(self, exchange: Exchange) -> None:

@@ -5,10 +5,10 @@ The engine makes one Office and hands it to each desk.
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from switch.crypto.hsm import Hsm
-from switch.engine.books import Books, Exchange, Terminal
+from switch.engine.books import STAND_IN_MTI, Books, Exchange, Terminal
 from switch.engine.counterpart import BEIJING_S, Counterpart
 from switch.engine.limits import USUAL_LIMITS, Limits
 from switch.engine.route import Routes
@@ -22,10 +22,13 @@ from switch.wire.profile import PosProfile, dialect_of, rows_by_key
 from switch.wire.redact import mask_pan
 from switch.wire.transactions import APPROVED, reply_mti
 
+_new: Final = tuple.__new__
+"""A Post without the call of its own constructor (0.2 us)."""
+
 STORE = "store/journal"
 HASH = "hash/journal"
 
-_CHIP_CLASSES = (0x61, 0x63)
+CHIP_CLASSES = (0x61, 0x63)
 """Application classes of terminals that read chips, in the header's first byte."""
 
 _ECHOED = (2, 3, 4, 11, 14, 25, 41, 42, 49, 53, 60, 61)
@@ -115,21 +118,20 @@ class Office:
     ) -> int:
         """One journal row: this exchange has come to `state`."""
         exchange.state = state
-        original = exchange.original
-        return self.post(
-            "journal",
-            (
-                state, exchange.kind, exchange.mid, exchange.tid, exchange.batch, exchange.stan,
-                exchange.counterpart, exchange.net_mti, exchange.net_time, exchange.net_stan,
-                exchange.acquirer, exchange.forwarder, exchange.receiver, exchange.rrn, exchange.amount,
-                exchange.currency, exchange.entry_mode, exchange.mcc, int(exchange.on_us), exchange.response_code,
-                exchange.auth_code, exchange.settlement_date, reason, original.rrn if original else "",
-                *saf_key, exchange.pan_sealed, exchange.pan_masked, exchange.pan_hash, exchange.card,
-                exchange.psn, exchange.atc, exchange.read, self._seal_icc(exchange) if exchange.icc else b"",
-            ),
-            now,
-            out,
+        original, books = exchange.original, self.books
+        number = books.row_last = books.row_last + 1
+        # `post`, without the calls and the second tuple (0.5 us)
+        row = (
+            number, int(now[1] * 1000), state, exchange.kind, exchange.mid, exchange.tid, exchange.batch, exchange.stan,
+            exchange.counterpart, STAND_IN_MTI if exchange.stood_in else exchange.row.network_mti, exchange.net_time,
+            exchange.net_stan, exchange.acquirer, exchange.forwarder, exchange.receiver, exchange.rrn, exchange.amount,
+            exchange.currency, exchange.entry_mode, exchange.mcc, 1 if exchange.on_us else 0, exchange.response_code,
+            exchange.auth_code, exchange.settlement_date, reason, original.rrn if original else "",
+            saf_key[0], saf_key[1], exchange.pan_sealed, exchange.pan_masked, exchange.pan_hash, exchange.card,
+            exchange.psn, exchange.atc, exchange.read, self._seal_icc(exchange) if exchange.icc else b"",
         )  # fmt: skip
+        out.append(_new(Post, (number, "journal", row)))
+        return number
 
     # cards
 
@@ -215,7 +217,7 @@ class Office:
 
     def _requirement(self, header: bytes, tid: str) -> str:
         """Processing requirement of the header: the next list that a chip terminal has not fetched yet, else "0"."""
-        if header[0] not in _CHIP_CLASSES:
+        if header[0] not in CHIP_CLASSES:
             return "0"
         terminal = self.books.terminals.get(tid)
         if terminal is None or not terminal.signed_in:
@@ -245,7 +247,7 @@ class Office:
         """Whether as many requests wait for an answer as may."""
         waiting = 0
         for counterpart in self.counterparts.values():
-            waiting += len(counterpart.inflight)
+            waiting += len(counterpart.inflight.requests)
         return waiting >= self.limits.admitted_max
 
     def counterpart(self, name: str) -> Counterpart | None:

@@ -14,7 +14,7 @@ from switch.crypto.errors import CryptoError
 from switch.engine import chips
 from switch.engine.books import Exchange, Terminal
 from switch.engine.counterpart import Counterpart, reject_of
-from switch.engine.office import Office
+from switch.engine.office import CHIP_CLASSES, HASH, STORE, Office
 from switch.engine.outward import merchant_name, net60
 from switch.engine.shapes import (
     NET_HEAD,
@@ -37,7 +37,8 @@ from switch.wire.framing import Frame
 from switch.wire.mab import covered
 from switch.wire.message import Message
 from switch.wire.private import read_sm_pin, write_sm_pin
-from switch.wire.transactions import APPROVED
+from switch.wire.redact import mask_pan
+from switch.wire.transactions import APPROVED, BATCH_ITEMS_MAX
 
 if TYPE_CHECKING:
     from switch.engine.authorize import AuthorizeDesk
@@ -74,13 +75,15 @@ class Straight:
         self._replies: dict[tuple[str, bytes], Callable[[bytes], tuple[Any, ...]] | None] = {}
         self._keys: dict[str, TerminalKeys] = {}
         self._line_macs: dict[str, Callable[[bytes], bytes]] = {}
+        self._hash: Callable[[bytes], bytes] | None = None
+        self._fronts: dict[tuple[bytes, bytes], tuple[bytes, bytes]] = {}
         office.hsm.tell(self._key_changed)
 
     # what it knows
 
     def forget(self) -> None:
         """Profile, terminals or chip table are others now: everything is learnt anew."""
-        for known in (self._requests, self._replies, self._keys, self._line_macs):
+        for known in (self._requests, self._replies, self._keys, self._line_macs, self._fronts):
             known.clear()
 
     def _key_changed(self, label: str) -> None:
@@ -90,6 +93,7 @@ class Straight:
         else:
             self._keys.clear()
             self._line_macs.clear()
+            self._hash = None
 
     def sent(
         self, exchange: Exchange, message: Message, terminal: Terminal, counterpart: Counterpart, fields: dict[int, Any]
@@ -112,6 +116,7 @@ class Straight:
             if len(requests.ways) >= SHAPES:
                 requests.ways.clear()
             way = requests.ways[kind] = Way(exchange, asked, chips.looks(office, exchange, asked))
+        self._take_line(counterpart)
         writer = outward_of(counterpart, way, fields)
         if writer is not None:
             way.outward[where] = writer
@@ -126,7 +131,6 @@ class Straight:
             if len(self._replies) >= SHAPES:
                 self._replies.clear()
             self._replies[where] = replies_of(counterpart.codec, head)
-        self._line_mac(counterpart)
         if len(way.answers) >= SHAPES:
             way.answers.clear()
         way.answers[head, exchange.response_code] = answer_of(self._office.codec, exchange, fields)
@@ -144,10 +148,15 @@ class Straight:
         keys = self._keys[terminal.tid] = TerminalKeys(mac, narrow(merchant_name(terminal.merchant_name)))
         return keys
 
-    def _line_mac(self, counterpart: Counterpart) -> Callable[[bytes], bytes]:
-        mac = self._office.hsm.mac_function(counterpart.zak, counterpart.profile.keys.mac)
-        self._line_macs[counterpart.name] = mac
-        return mac
+    def _take_line(self, counterpart: Counterpart) -> None:
+        """Have the MAC key of a line at hand, if it has its keys."""
+        if counterpart.ready:
+            mac = self._office.hsm.mac_function(counterpart.zak, counterpart.profile.keys.mac)
+            self._line_macs[counterpart.name] = mac
+
+    def _take_hash(self) -> Callable[[bytes], bytes]:
+        self._hash = self._office.hsm.hash_function(HASH)
+        return self._hash
 
     def _translated(
         self, keys: TerminalKeys, terminal: Terminal, counterpart: Counterpart, pan: str, block: bytes, de63: bytes
@@ -163,6 +172,15 @@ class Straight:
             )
         block = translate(pan, block)
         return block if line.pin_carrier == "de52" else write_sm_pin(block)
+
+    def _front(self, frame: Frame, tid: str) -> tuple[bytes, bytes]:
+        """TPDU and header of the answer to a frame; the same for all frames of terminals without a chip reader."""
+        front = self._office.front(frame, tid)
+        if not frame.header or frame.header[0] not in CHIP_CLASSES:
+            if len(self._fronts) >= SHAPES:
+                self._fronts.clear()
+            self._fronts[frame.tpdu, frame.header] = front
+        return front
 
     # a terminal asks
 
@@ -191,19 +209,20 @@ class Straight:
         if key in books.exchanges or key in books.unknown_reversals:
             return False
         row = way.row
-        if (row.amount and amount == NOTHING) or (row.sign and books.batch_full(tid, batch)):
+        items = books.batches.get((tid, batch), ())
+        if (row.amount and amount == NOTHING) or (len(items) >= BATCH_ITEMS_MAX and row.sign):
             return False
         pan = pan or track.partition("D")[0]
         if not (13 <= len(pan) <= 19 and pan.isdigit()):
             return False
         name, card = office.routes.of(pan)
-        counterpart = office.counterparts.get(name)
-        if counterpart is None or not counterpart.ready or office.limits.exceeded(counterpart, row):
+        counterpart, writer = office.counterparts.get(name), way.outward.get((name, terminal.suite))
+        if counterpart is None or writer is None or office.limits.exceeded(counterpart, row):
             return False
-        writer = way.outward.get((name, terminal.suite))
-        if writer is None:
-            return False
-        office.heard(terminal, link, out)
+        if counterpart.line is None or counterpart.keys_awaited or name not in self._line_macs:
+            return False  # what `ready` says, as long as the line's MAC key stands here
+        if office.links.get(tid) is not link:
+            office.heard(terminal, link, out)
         exchange = Exchange(row.name, mid, tid, batch, stan)
         exchange.link, exchange.frame, exchange.asked = link, frame, (way, values)
         exchange.card = card
@@ -223,7 +242,10 @@ class Straight:
         exchange.currency, exchange.entry_mode, exchange.psn = way.currency, way.entry_mode, psn
         exchange.mcc = terminal.mcc
         office.books.add(exchange)
-        office.seal_card(exchange, pan)
+        clear = pan.encode()
+        exchange.pan_sealed = office.hsm.seal(STORE, clear, rrn.encode())
+        exchange.pan_masked = mask_pan(pan)
+        exchange.pan_hash = (self._hash or self._take_hash())(clear).hex()
         if way.looks:
             code = chips.object_to(office, exchange, chip_fields(way, values), pan)
             if code:
@@ -239,10 +261,9 @@ class Straight:
             except (CryptoError, WireError):
                 self._desk.decline(exchange, PIN_UNUSABLE, now, out)
                 return
-        if exchange.net_key in counterpart.inflight:
-            office.statistics.violations["link_key_reused"] += 1
         exchange.line = line = counterpart.line
-        counterpart.inflight.add(exchange, now.mono, out)
+        if not counterpart.inflight.add(exchange, now.mono, out):
+            office.statistics.violations["link_key_reused"] += 1
         number = office.journal(exchange, "sent", now, out)
         try:
             body, text = writer(
@@ -254,8 +275,7 @@ class Straight:
             counterpart.inflight.take(exchange.net_key)
             self._desk.decline(exchange, FORMAT_ERROR, now, out)
             return
-        mac = self._line_macs.get(counterpart.name) or self._line_mac(counterpart)
-        body += mac(text.encode())
+        body += self._line_macs[counterpart.name](text.encode())
         counterpart.sent += 1
         out.append(_new(Send, (line.says, body, counterpart.header(len(body)), b"", number)))  # type: ignore[union-attr]
 
@@ -304,7 +324,8 @@ class Straight:
         approved = response in APPROVED
         if approved:
             body += keys.mac(body)
-        tpdu, front = office.front(exchange.frame, tid)  # type: ignore[arg-type]
+        asked_with = exchange.frame
+        tpdu, front = self._fronts.get(asked_with[:2]) or self._front(asked_with, tid)  # type: ignore[index,arg-type]
         counterpart.inflight.take(key)
         number = self._desk.decide(counterpart, exchange, response, auth, settled, receiver or "", now, out)
         self._desk.count(exchange)
