@@ -355,8 +355,9 @@ DEFECTS: dict[str, Callable[[Engine], Any]] = {
 
 
 def plant(engine: Engine, *names: str) -> Any:
-    """The engine with these defects."""
+    """The engine with these defects; nothing passes by the desks they are in."""
     machine: Any = engine
+    engine.straight.sent = lambda *given: None  # type: ignore[method-assign]
     for name in names:
         machine = DEFECTS[name](machine)
     return machine

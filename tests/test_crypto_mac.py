@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from switch.crypto import mac
+from switch.crypto import des, mac
 from switch.crypto.block import cbc_encrypt, cipher
 from switch.crypto.errors import CryptoError
 
@@ -135,3 +135,20 @@ def test_a_part_of_a_block_never_reaches_the_context() -> None:
         with pytest.raises(CryptoError, match="whole blocks"):
             retail(bytes(size))
     assert retail(TEXT[:8]) == mac.x9_19(DOUBLE, TEXT[:8])
+
+
+@given(st.binary(min_size=8, max_size=8), st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=4))
+def test_the_systems_single_des_is_ours(key: bytes, messages: list[bytes]) -> None:
+    theirs, ours = des.chain(key), mac.CbcMac("3des", key)
+    if theirs is None:
+        pytest.skip("this system has no libcrypto with single DES")
+    for data in messages:
+        assert theirs(data) == ours.last_block(mac.pad_zero(data, 8))
+
+
+def test_without_the_systems_single_des_the_macs_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    key, data = bytes(range(1, 17)), bytes(range(109))
+    with_it = mac.message_mac("x9.19", "3des", key)(data), mac.message_mac("x9.9", "3des", key[:8])(data)
+    monkeypatch.setattr(des, "_library", lambda: None)
+    assert des.chain(key[:8]) is None
+    assert with_it == (mac.message_mac("x9.19", "3des", key)(data), mac.message_mac("x9.9", "3des", key[:8])(data))

@@ -22,6 +22,7 @@ from switch.engine.inflight import Inflight
 from switch.engine.office import Office
 from switch.engine.reverse import ReverseDesk
 from switch.engine.saf import Saf
+from switch.engine.straight import Straight
 from switch.issuer import chips
 from switch.issuer.host import Bank
 from switch.machine import Link, Now
@@ -44,13 +45,15 @@ class Mutant(NamedTuple):
 
     @contextlib.contextmanager
     def alive(self) -> Iterator[None]:
-        """Broken for as long as the block lasts."""
-        real = self.owner.__dict__[self.attribute]
+        """Broken for as long as the block lasts. Nothing is learnt meanwhile: all goes through what is broken."""
+        real, sent = self.owner.__dict__[self.attribute], Straight.sent
         setattr(self.owner, self.attribute, self.change(real))
+        Straight.sent = lambda *given: None  # type: ignore[method-assign]
         try:
             yield
         finally:
             setattr(self.owner, self.attribute, real)
+            Straight.sent = sent  # type: ignore[method-assign]
 
 
 class Caught(NamedTuple):
@@ -108,7 +111,7 @@ def _m4(real: Any) -> Any:
             lines.append(self)
             del lines[:-2]
         for line in lines:
-            for waiting in list(line._waiting):
+            for waiting in list(line.requests):
                 if waiting[1] == key[1]:
                     found: Exchange | None = real(line, waiting)
                     return found

@@ -101,7 +101,7 @@ class Hsm:
     Errors: KeyNotFound, KcvMismatch, PinFormatError, KeyBlockError, and CryptoError for a key used for another purpose.
     """
 
-    __slots__ = ("_contexts", "_contexts_max", "_crowded", "_entropy", "_lmk", "_nonces", "_records")
+    __slots__ = ("_contexts", "_contexts_max", "_crowded", "_entropy", "_lmk", "_nonces", "_records", "_told")
 
     def __init__(self, lmk: bytes, entropy: Callable[[int], bytes], contexts_max: int = 8192) -> None:
         if len(lmk) != 32:
@@ -110,7 +110,8 @@ class Hsm:
             raise CryptoError("an Hsm keeps one context at least")
         self._lmk = AESGCM(lmk)
         self._entropy = entropy
-        self._nonces = b""
+        self._nonces: list[bytes] = []
+        self._told: Callable[[str], object] = lambda label: None
         self._records: dict[str, KeyRecord] = {}
         self._contexts: OrderedDict[tuple[str, str], Any] = OrderedDict()
         self._contexts_max = contexts_max
@@ -279,6 +280,12 @@ class Hsm:
     def _drop_contexts(self, label: str) -> None:
         for purpose in _PURPOSES:
             self._contexts.pop((label, purpose), None)
+        self._told(label)
+
+    def tell(self, changed: Callable[[str], object]) -> None:
+        """Call `changed` with the label of every key that is replaced or forgotten from now on: whoever has taken a
+        function of it (`mac_function`, `pin_translator`) is to let go of that."""
+        self._told = changed
 
     def _clear(self, record: KeyRecord) -> bytes:
         nonce, sealed = record.wrapped[:NONCE], record.wrapped[NONCE:]
@@ -315,13 +322,18 @@ class Hsm:
         # A ready context was made for a known algorithm: only where there is none, the name is looked at.
         context = self._contexts.get((label, algorithm))
         if context is None:
-            if algorithm not in ALGORITHMS:
-                raise CryptoError(f"unknown MAC algorithm {algorithm!r}")
-            context = self._context(label, algorithm)
+            context = self.mac_function(label, algorithm)
         elif self._crowded:
             self._contexts.move_to_end((label, algorithm))
         mac: bytes = context(data)
         return mac
+
+    def mac_function(self, label: str, algorithm: str) -> Callable[[bytes], bytes]:
+        """What `mac` computes with, for who makes many under one key (0.6 us a MAC)."""
+        if algorithm not in ALGORITHMS:
+            raise CryptoError(f"unknown MAC algorithm {algorithm!r}")
+        function: Callable[[bytes], bytes] = self._context(label, algorithm)
+        return function
 
     def verify_mac(self, label: str, algorithm: str, data: bytes, mac: bytes) -> bool:
         """Whether `mac` is ours, compared in constant time."""
@@ -340,12 +352,27 @@ class Hsm:
         A block that holds the PAN is not turned into one without it (ISO 9564-1): such blocks of many cards could be
         compared. PinFormatError where the deciphered block is not of its format; then 99 is the answer.
         """
+        return self.pin_translator(from_label, from_format, to_label, to_format)(pan, block)
+
+    def pin_translator(
+        self, from_label: str, from_format: str, to_label: str, to_format: str
+    ) -> Callable[[str, bytes], bytes]:
+        """`translate_pin` of any PAN and block between two keys, for who translates many (1 us a block)."""
         if pinblock.format_of(from_format).with_pan and not pinblock.format_of(to_format).with_pan:
             raise CryptoError(f"no translation from {from_format} to {to_format}: the PAN would be lost")
-        pin, clear = self._open_pin(from_label, from_format, pan, block)
-        if to_format != from_format:  # the same PIN of the same PAN is the same block (1.2 us)
-            clear = pinblock.encode(to_format, pin, pan)
-        return self._pin_cipher(to_label, "seal PINs", to_format)(clear)
+        decrypt = self._pin_cipher(from_label, "open PINs", from_format)
+        encrypt = self._pin_cipher(to_label, "seal PINs", to_format)
+        size, decode = pinblock.format_of(from_format).size, pinblock.decode
+
+        def translate(pan: str, block: bytes) -> bytes:
+            if len(block) != size:
+                raise pinblock.wrong_size(from_format, block)
+            clear = decrypt(block)
+            pin = decode(from_format, clear, pan)
+            # The same PIN of the same PAN is the same block (1.2 us).
+            return encrypt(clear if to_format == from_format else pinblock.encode(to_format, pin, pan))
+
+        return translate
 
     def _pin_cipher(self, label: str, purpose: str, fmt: str) -> Transform:
         cipher: _PinCipher = self._context(label, purpose)
@@ -395,9 +422,10 @@ class Hsm:
     def seal(self, label: str, clear: bytes, aad: bytes) -> bytes:
         """Data for storage: nonce, AES-GCM cipher text and tag under a store key, with `aad` bound to it."""
         # Nonces are drawn 64 at a time: one system call for all of them (1.8 us a seal).
-        if len(self._nonces) < NONCE:
-            self._nonces = self._entropy(64 * NONCE)
-        nonce, self._nonces = self._nonces[:NONCE], self._nonces[NONCE:]
+        if not self._nonces:
+            drawn = self._entropy(64 * NONCE)
+            self._nonces = [drawn[at : at + NONCE] for at in range(0, 64 * NONCE, NONCE)]
+        nonce = self._nonces.pop()
         sealed: bytes = self._context(label, "seal").encrypt(nonce, clear, aad)
         return nonce + sealed
 
@@ -412,5 +440,10 @@ class Hsm:
 
     def keyed_hash(self, label: str, data: bytes) -> bytes:
         """16 bytes of HMAC-SHA256 under a hash key: equal for equal data, telling nothing else."""
-        digest: bytes = self._context(label, "hash")(data)
+        digest: bytes = self.hash_function(label)(data)
         return digest
+
+    def hash_function(self, label: str) -> Callable[[bytes], bytes]:
+        """`keyed_hash` of any data under one key."""
+        function: Callable[[bytes], bytes] = self._context(label, "hash")
+        return function

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
+from switch.crypto import des
 from switch.crypto.block import (
     BlockCipher,
     Transform,
@@ -46,14 +47,24 @@ def fold(data: bytes, block: int) -> bytes:
 
 
 def _folded(data: bytes, block: int) -> int:
+    # One long integer folded in halves: 0.6 us for 200 bytes, against 4.2 us block by block.
+    fill, spans, mask = _halves(len(data), block)
+    folded = int.from_bytes(data, "big") << fill
+    for span in spans:
+        folded ^= folded >> span
+    return folded & mask
+
+
+@lru_cache(maxsize=4096)  # messages have few lengths (0.4 us)
+def _halves(length: int, block: int) -> tuple[int, tuple[int, ...], int]:
+    """How data of a length are folded into one block: by how many bits they are filled up, where they are halved, and
+    what of the number is the block."""
     bits = block * 8
-    # One long integer folded in halves: 1.0 us for 200 bytes, against 4.2 us block by block.
-    folded = int.from_bytes(data, "big") << (-len(data) % block * 8)
-    span = bits << (-(-len(data) // block) - 1).bit_length() if data else bits
+    spans, span = [], bits << (-(-length // block) - 1).bit_length() if length else bits
     while span > bits:
         span >>= 1
-        folded ^= folded >> span
-    return folded & ((1 << bits) - 1)
+        spans.append(span)
+    return -length % block * 8, tuple(spans), (1 << bits) - 1
 
 
 def _exclusive_or(left: bytes, right: bytes) -> bytes:
@@ -85,11 +96,15 @@ def _de_text(block: bytes) -> bytes:
 def _cup_mac(suite: str, key: bytes) -> Transform:
     """The CUP ECB MAC as one function: the steps of `_cup_steps` without their names (0.6 us a MAC)."""
     encrypt, block = ecb_update(suite, key), suite_of(suite).block
-    form = b"%%0%dX" % (block * 2)
+    from_bytes = int.from_bytes
 
     def mac(data: bytes) -> bytes:
-        text = form % _folded(data, block)
-        crossed = int.from_bytes(encrypt(text[:block]), "big") ^ int.from_bytes(text[block:], "big")
+        fill, spans, mask = _halves(len(data), block)  # `_folded`, without the call
+        folded = from_bytes(data, "big") << fill
+        for span in spans:
+            folded ^= folded >> span
+        text = hexlify((folded & mask).to_bytes(block, "big")).upper()
+        crossed = from_bytes(encrypt(text[:block]), "big") ^ from_bytes(text[block:], "big")
         return hexlify(encrypt(crossed.to_bytes(block, "big"))[:4]).upper()
 
     return mac
@@ -99,30 +114,30 @@ class CbcMac:
     """CBC over whole blocks from a zero vector, last block out, on one persistent context.
 
     The context never starts anew: its chaining value is its own last output, so the first block is crossed with that
-    value beforehand and the two cancel. 208 bytes of SM4 take 2.8 us so, and 6.4 us on a new context each time.
+    value beforehand and the two cancel. 208 bytes of SM4 take 2.5 us so, and 6.4 us on a new context each time.
     """
 
-    __slots__ = ("_bits", "_block", "_last", "_update")
+    __slots__ = ("_block", "_last", "_update")
 
     def __init__(self, suite: str, key: bytes) -> None:
         self._update = cbc_encryptor(suite, key).update
         self._block = suite_of(suite).block
-        self._bits = self._block * 8
         self._last = 0
 
     def last_block(self, padded: bytes) -> bytes:
         """The last cipher block over `padded`: whole blocks, one at least."""
-        length = len(padded)
-        if not length or length % self._block:
-            raise CryptoError(f"a CBC MAC covers whole blocks of {self._block} bytes, not {length}")
-        crossed = int.from_bytes(padded, "big") ^ (self._last << (length * 8 - self._bits))
-        block = self._update(crossed.to_bytes(length, "big"))[-self._block :]
+        length, size = len(padded), self._block
+        if not length or length % size:
+            raise CryptoError(f"a CBC MAC covers whole blocks of {size} bytes, not {length}")
+        first = int.from_bytes(padded[:size], "big") ^ self._last
+        block = self._update(first.to_bytes(size, "big") + padded[size:])[-size:]
         self._last = int.from_bytes(block, "big")
         return block
 
 
 def _chain(suite: str, key: bytes) -> Transform:
-    return CbcMac(suite, key).last_block
+    single = des.chain(key) if len(key) == 8 else None  # 2.7 us less over 17 blocks
+    return single or CbcMac(suite, key).last_block
 
 
 def _retail(key: bytes) -> Transform:
@@ -137,14 +152,31 @@ def _retail(key: bytes) -> Transform:
         raise CryptoError(f"X9.19 takes a key of 16 bytes, not {len(key)}")
     chain, encrypt = _chain("3des", key[:8]), ecb_update("3des", key)
 
+    from_bytes = int.from_bytes
+
     def mac(padded: bytes) -> bytes:
-        last = padded[-8:]
-        if len(padded) > 8:
-            crossed = int.from_bytes(last, "big") ^ int.from_bytes(chain(padded[:-8]), "big")
-            last = crossed.to_bytes(8, "big")
-        elif len(padded) != 8:
+        last, length = padded[-8:], len(padded)
+        if not length or length & 7:
             raise CryptoError("a MAC covers whole blocks, one at least")
+        if length > 8:
+            last = (from_bytes(last, "big") ^ from_bytes(chain(padded[:-8]), "big")).to_bytes(8, "big")
         return encrypt(last)
+
+    return mac
+
+
+def _retail_text(key: bytes) -> Transform:
+    """X9.19 over any data to the characters of DE128: `_retail` with what stands around it in one function (0.4 us)."""
+    chain, encrypt, whole = _chain("3des", key[:8]), ecb_update("3des", key), _retail(key)
+    from_bytes, zeros = int.from_bytes, [bytes(-length % 8) for length in range(8)]
+
+    def mac(data: bytes) -> bytes:
+        length = len(data)
+        if length <= 8:
+            return _de_text(whole(pad_zero(data, 8)))
+        at = (length - 1) & ~7
+        crossed = from_bytes(data[at:] + zeros[length & 7], "big") ^ from_bytes(chain(data[:at]), "big")
+        return hexlify(encrypt(crossed.to_bytes(8, "big"))[:4]).upper()
 
     return mac
 
@@ -196,8 +228,14 @@ def message_mac(algorithm: str, suite: str, key: bytes) -> Callable[[bytes], byt
     elif algorithm == "x9.9" and suite == "3des" and len(key) == 8:
         chain, block = _chain(suite, key), 8
     elif algorithm == "x9.19" and suite == "3des" and len(key) == 16:
-        chain, block = _retail(key), 8
+        return _retail_text(key)
     else:
         known = "" if algorithm in ALGORITHMS else "unknown "
         raise CryptoError(f"{known}MAC algorithm {algorithm!r} does not take a {suite} key of {len(key)} bytes")
-    return lambda data: _de_text(chain(pad_zero(data, block)))
+    zeros = [bytes(-length % block) for length in range(block)]
+
+    def mac(data: bytes) -> bytes:
+        padded = data + zeros[len(data) % block] if data else bytes(block)
+        return hexlify(chain(padded)[:4]).upper()
+
+    return mac

@@ -51,7 +51,7 @@ def _is_digits(text: str) -> bool:
 
 
 def _checked_pan(pan: str) -> str:
-    if not (8 <= len(pan) <= 19 and _is_digits(pan)):
+    if not (8 <= len(pan) <= 19 and pan.isascii() and pan.isdigit()):
         raise PinFormatError("a PAN has 8 to 19 digits")
     return pan
 
@@ -75,13 +75,12 @@ def encode(fmt: str, pin: str, pan: str = "") -> bytes:
 
 def decode(fmt: str, block: bytes, pan: str = "") -> str:
     """The PIN in a clear block; PinFormatError unless control, length, digits and fill are all as the format says."""
-    size, control, with_pan = format_of(fmt)
+    size, control, with_pan = FORMATS.get(fmt) or format_of(fmt)
     if len(block) != size:
         raise wrong_size(fmt, block)
     if with_pan:
-        text = f"{int.from_bytes(block, 'big') ^ int(pan12(pan), 16):0{size * 2}X}"
-    else:
-        text = block.hex().upper()
+        block = (int.from_bytes(block, "big") ^ int(pan12(pan), 16)).to_bytes(size, "big")
+    text = block.hex().upper()
     length = _LENGTHS.get(text[1])
     if length is None or text[0] != control:
         raise PinFormatError(f"not a PIN block of format {fmt}: wrong control or length")

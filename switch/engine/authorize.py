@@ -17,6 +17,7 @@ from switch.engine.reverse import ReverseDesk
 from switch.engine.standin import REASON as STAND_IN
 from switch.engine.standin import auth_code
 from switch.engine.statistics import OFF_US, ON_US, UNKNOWN
+from switch.engine.straight import Straight
 from switch.machine import Link, Now, Out
 from switch.wire.errors import WireError
 from switch.wire.framing import Frame
@@ -34,6 +35,7 @@ class AuthorizeDesk:
     def __init__(self, office: Office, reverse: ReverseDesk) -> None:
         self._office = office
         self._reverse = reverse
+        self.straight = Straight(office, self)
 
     # a terminal asks
 
@@ -66,14 +68,14 @@ class AuthorizeDesk:
         exchange = self._open(link, frame, message, row, terminal, now)
         pan = self._pan(fields, terminal)
         if pan is None:
-            self._decline(exchange, admit.INVALID_CARD, now, out)
+            self.decline(exchange, admit.INVALID_CARD, now, out)
             return
         office.seal_card(exchange, pan)
         code = self._object(exchange, terminal, key, pan)
         if code:
-            self._decline(exchange, code, now, out)
+            self.decline(exchange, code, now, out)
             return
-        self._send(exchange, terminal, pan, now, out)
+        self._send(exchange, message, terminal, pan, now, out)
 
     def _row(self, message: Message) -> Transaction | None:
         """The row of a request; a notice has DE3 and DE25 of what it speaks of."""
@@ -126,9 +128,9 @@ class AuthorizeDesk:
             exchange.original, code = find_original(office.books, exchange, exchange.request or {})
             if code:
                 return code
-        return chips.object_to(office, exchange, pan)
+        return chips.object_to(office, exchange, exchange.request or {}, pan)
 
-    def _send(self, exchange: Exchange, terminal: Terminal, pan: str, now: Now, out: Out) -> None:
+    def _send(self, exchange: Exchange, message: Message, terminal: Terminal, pan: str, now: Now, out: Out) -> None:
         office = self._office
         original = exchange.original
         name, exchange.card = office.routes.of(pan)
@@ -136,11 +138,11 @@ class AuthorizeDesk:
             name = original.counterpart  # it goes where its transaction went, whatever card it names
         counterpart = office.counterpart(name)
         if counterpart is None:
-            self._decline(exchange, NO_ROUTE, now, out)
+            self.decline(exchange, NO_ROUTE, now, out)
             return
         if office.limits.exceeded(counterpart, exchange.row):
             office.statistics.overloaded += 1
-            self._decline(exchange, office.limits.code, now, out)
+            self.decline(exchange, office.limits.code, now, out)
             return
         exchange.counterpart = name
         exchange.on_us = counterpart.own
@@ -156,20 +158,19 @@ class AuthorizeDesk:
                 office.statistics.stood_in += 1
                 self._store(exchange, now, out, STAND_IN)
             else:
-                self._decline(exchange, counterpart.profile.codes.link_down, now, out)
+                self.decline(exchange, counterpart.profile.codes.link_down, now, out)
             return
         try:
             fields = request_fields(office, counterpart, exchange, terminal, pan, now)
         except PinUnusable:
-            self._decline(exchange, PIN_UNUSABLE, now, out)
+            self.decline(exchange, PIN_UNUSABLE, now, out)
             return
         except WireError:
-            self._decline(exchange, admit.FORMAT_ERROR, now, out)
+            self.decline(exchange, admit.FORMAT_ERROR, now, out)
             return
-        if exchange.net_key in counterpart.inflight:
-            office.statistics.violations["link_key_reused"] += 1
         exchange.line = counterpart.line
-        counterpart.inflight.add(exchange, now.mono, out)
+        if not counterpart.inflight.add(exchange, now.mono, out):
+            office.statistics.violations["link_key_reused"] += 1
         number = office.journal(exchange, "sent", now, out)
         try:
             mac = exchange.row.chip != "notice" or counterpart.profile.chips.notice_mac
@@ -177,7 +178,9 @@ class AuthorizeDesk:
         except WireError:
             # a field of the terminal's that the network's dialect cannot carry: nothing has left, nothing to reverse
             counterpart.inflight.take(exchange.net_key)
-            self._decline(exchange, admit.FORMAT_ERROR, now, out)
+            self.decline(exchange, admit.FORMAT_ERROR, now, out)
+            return
+        self.straight.sent(exchange, message, terminal, counterpart, fields)
 
     def _repeated(
         self,
@@ -192,9 +195,9 @@ class AuthorizeDesk:
     ) -> None:
         """The same STAN again: an advice gets its first answer again, a request 94."""
         office = self._office
-        again = row.chip == "offline" and earlier.request is None and earlier.approved
+        again = row.chip == "offline" and earlier.frame is None and earlier.approved
         if row.advice and not again and self._same(earlier, row, message.fields, terminal):
-            if earlier.request is not None:
+            if earlier.frame is not None:
                 earlier.link, earlier.frame = link, frame  # still on its way: the answer goes to the newer connection
             else:
                 extra, after = self._extra(earlier, {}), office.books.row_last  # its row may not be durable yet
@@ -223,7 +226,7 @@ class AuthorizeDesk:
         self._office.statistics.answered(row.name if row else "unknown", code, False)
         self._office.answer(link, frame, message.mti, message.fields, code, now, out)
 
-    def _decline(self, exchange: Exchange, code: str, now: Now, out: Out) -> None:
+    def decline(self, exchange: Exchange, code: str, now: Now, out: Out) -> None:
         """Answer an exchange that does not leave the switch."""
         exchange.response_code = code
         exchange.icc = b""
@@ -265,32 +268,44 @@ class AuthorizeDesk:
         elif not _echoes(exchange, message):
             self._give_up(counterpart, exchange, "mismatch", now, out)
         else:
-            self._conclude(counterpart, exchange, fields, now, out)
+            self._conclude(counterpart, exchange, message, now, out)
 
-    def _conclude(
-        self, counterpart: Counterpart, exchange: Exchange, fields: dict[int, Any], now: Now, out: Out
-    ) -> None:
+    def _conclude(self, counterpart: Counterpart, exchange: Exchange, message: Message, now: Now, out: Out) -> None:
         """The answer decides: file it, tell the terminal, and reverse an approval that cannot be told."""
+        fields = message.fields
+        asked, request, link = exchange.asked, self._office.request_of(exchange), exchange.link
+        code = counterpart.profile.response_map.get(fields[39], fields[39])
+        number = self.decide(
+            counterpart, exchange, code, fields.get(38, ""), fields.get(15, ""), fields.get(100, ""), now, out
+        )
+        approved = exchange.approved
+        self._close(exchange, fields, now, out, number if approved else 0)
+        if approved and (link is None or link.closed) and exchange.row.reversible:
+            self._reverse.queue(exchange, "undeliverable", now, out)
+        if asked is not None and request is not None:
+            told = self._office.answer_fields(request, chips.told(code), now, self._extra(exchange, fields))
+            self.straight.replied(counterpart, message, exchange, asked[0], told)
+
+    def decide(
+        self, counterpart: Counterpart, exchange: Exchange, code: str, auth_code: str, settled: str, receiver: str,
+        now: Now, out: Out,
+    ) -> int:  # fmt: skip
+        """File an answer in the books: response code, DE38, DE15, DE100. The number of its row."""
         office = self._office
         if exchange.state != "sent":
             office.statistics.violations["answered_twice"] += 1
         counterpart.timings.add(now.mono - exchange.deadline + counterpart.inflight.patience_s)
-        exchange.response_code = counterpart.profile.response_map.get(fields[39], fields[39])
-        exchange.auth_code = fields.get(38, "")
-        exchange.settlement_date = fields.get(15, "")
-        exchange.receiver = fields.get(100, "")
+        exchange.response_code = code
+        exchange.auth_code = auth_code
+        exchange.settlement_date = settled
+        exchange.receiver = receiver
         exchange.icc = b""
         if exchange.line is not None:
             exchange.line.silent = 0
             exchange.line = None
         number = office.journal(exchange, "answered", now, out)
         office.books.settle_answer(exchange)
-        link = exchange.link
-        approved = exchange.approved
-        undeliverable = link is None or link.closed
-        self._close(exchange, fields, now, out, number if approved else 0)
-        if approved and undeliverable and exchange.row.reversible:
-            self._reverse.queue(exchange, "undeliverable", now, out)
+        return number
 
     def _late(self, counterpart: Counterpart, key: tuple[str, str], message: Message, now: Now, out: Out) -> None:
         """An answer nobody waits for: never to the terminal, always into the journal."""
@@ -311,16 +326,20 @@ class AuthorizeDesk:
     def _close(self, exchange: Exchange, reply: dict[int, Any], now: Now, out: Out, after: int) -> None:
         """Answer the terminal and let go of all that was kept for the answer."""
         office = self._office
-        link, frame, request = exchange.link, exchange.frame, exchange.request
-        exchange.link = exchange.frame = exchange.request = None
-        on_us = UNKNOWN if not exchange.counterpart else ON_US if exchange.on_us else OFF_US
-        office.statistics.answered(exchange.kind, exchange.response_code, exchange.approved, on_us)
+        link, frame, request = exchange.link, exchange.frame, office.request_of(exchange)
+        exchange.let_go()
+        self.count(exchange)
         if link is None or frame is None or request is None:
             return
         terminal = office.books.terminals.get(exchange.tid)
         extra = self._extra(exchange, reply)
         code = chips.told(exchange.response_code)
         office.answer(link, frame, exchange.row.mti, request, code, now, out, extra, after, terminal)
+
+    def count(self, exchange: Exchange) -> None:
+        """An exchange has come to its answer, whoever gets it."""
+        on_us = UNKNOWN if not exchange.counterpart else ON_US if exchange.on_us else OFF_US
+        self._office.statistics.answered(exchange.kind, exchange.response_code, exchange.approved, on_us)
 
     def _extra(self, exchange: Exchange, reply: dict[int, Any]) -> dict[int, Any]:
         """Fields of the terminal's reply that the request did not have."""

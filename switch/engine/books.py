@@ -32,7 +32,8 @@ class Exchange:
     """One transaction's life, from the terminal's request to its end; the record every desk hands on.
 
     The PAN stands here only sealed under the HSM's storage key, truncated and as a keyed hash. `link`, `frame` and
-    `request` (the terminal's fields) are kept only while an answer is owed, `line` is the one the request left over.
+    `request` (the terminal's fields) are kept only while an answer is owed; instead of the last a request that went
+    straight has `asked`, its kind and what was read of it. `line` is the one the request left over.
     `reversal` is "", "queued", "acked", "refused" (the other side would not take it) or "closed" (its day was over:
     nothing was sent, the terminal was told 25); the last two are settled by hand. `atc` is the chip's count (9F36,
     hexadecimal), `read` four digits of DE60 on the network: read capability, condition, no-PIN flag, application (""
@@ -42,11 +43,11 @@ class Exchange:
     """
 
     __slots__ = (
-        "acquirer", "added", "amount", "atc", "auth_code", "batch", "card", "confirmed", "counterpart", "currency",
-        "deadline", "entry_mode", "forwarder", "frame", "icc", "kind", "line", "link", "mcc", "mid", "net_stan",
-        "net_time", "on_us", "original", "pan_hash", "pan_masked", "pan_sealed", "psn", "read", "receiver", "refunded",
-        "request", "response_code", "reversal", "row", "rrn", "settlement_date", "stan", "state", "stood_in", "tid",
-        "undone", "written",
+        "acquirer", "added", "amount", "asked", "atc", "auth_code", "batch", "card", "confirmed", "counterpart",
+        "currency", "deadline", "entry_mode", "forwarder", "frame", "icc", "kind", "line", "link", "mcc", "mid",
+        "net_stan", "net_time", "on_us", "original", "pan_hash", "pan_masked", "pan_sealed", "psn", "read", "receiver",
+        "refunded", "request", "response_code", "reversal", "row", "rrn", "settlement_date", "stan", "state",
+        "stood_in", "tid", "undone", "written",
     )  # fmt: skip
 
     def __init__(self, kind: str, mid: str, tid: str, batch: str, stan: str) -> None:
@@ -91,6 +92,7 @@ class Exchange:
         self.line: Line | None = None
         self.frame: Frame | None = None
         self.request: dict[int, Any] | None = None
+        self.asked: tuple[Any, tuple[Any, ...]] | None = None
         self.deadline = 0.0
         self.written = 0
 
@@ -110,6 +112,10 @@ class Exchange:
         """What changes from row to row."""
         self.state, self.response_code, self.auth_code = row["state"], row["response_code"], row["auth_code"]
         self.settlement_date, self.receiver, self.written = row["settlement_date"], row["receiver"], row["number"]
+
+    def let_go(self) -> None:
+        """No answer is owed any more."""
+        self.link = self.frame = self.request = self.asked = None
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -235,7 +241,7 @@ class Books:
         return self.row_last
 
     def add(self, exchange: Exchange) -> None:
-        self.exchanges[exchange.key] = exchange
+        self.exchanges[exchange.tid, exchange.batch, exchange.stan] = exchange
         self.by_rrn[exchange.rrn] = exchange
         self._opened[exchange.tid].append(exchange)
 

@@ -4,6 +4,7 @@ The cryptogram itself is the issuer's business. Policy (fallback, who may go wit
 chip table's; a request without DE55 passes here at the price of a few look-ups.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from switch.engine import admit
@@ -27,9 +28,8 @@ DEBIT_CREDIT, E_CASH = "1", "2"
 """DE60.3.7 on the network."""
 
 
-def object_to(office: Office, exchange: Exchange, pan: str) -> str:
+def object_to(office: Office, exchange: Exchange, request: Mapping[int, Any], pan: str) -> str:
     """Take from a request what the books need of its chip; the code that refuses it, "" to go on."""
-    request = exchange.request or {}
     data = request.get(55)
     if data is not None:
         return _chip(office, exchange, request, data, pan)
@@ -44,7 +44,13 @@ def object_to(office: Office, exchange: Exchange, pan: str) -> str:
     return ""
 
 
-def _chip(office: Office, exchange: Exchange, request: dict[int, Any], data: bytes, pan: str) -> str:
+def looks(office: Office, exchange: Exchange, request: Mapping[int, Any]) -> bool:
+    """Whether `object_to` may have something to say of another request of the same kind."""
+    chip = exchange.row.carries_icc and exchange.entry_mode[:2] not in READ and request[60][11:12] in READS_CHIPS
+    return 55 in request or bool(chip and 35 in request and office.pos.chips.stripe_refused)
+
+
+def _chip(office: Office, exchange: Exchange, request: Mapping[int, Any], data: bytes, pan: str) -> str:
     row = exchange.row
     try:
         found = icc.scan(data)
@@ -86,7 +92,7 @@ def _offline(office: Office, exchange: Exchange, found: dict[int, bytes]) -> str
     return admit.DUPLICATE
 
 
-def _stripe(office: Office, exchange: Exchange, request: dict[int, Any]) -> str:
+def _stripe(office: Office, exchange: Exchange, request: Mapping[int, Any]) -> str:
     """The stripe of a chip card where the chip could be read: refused, unless it is marked as a fallback."""
     reader = request[60][11:13]
     if reader[:1] not in READS_CHIPS:

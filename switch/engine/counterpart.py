@@ -27,7 +27,8 @@ def wire_time(wall: float) -> str:
 
 
 @lru_cache(maxsize=1024)  # headers differ by length only (1.6 us)
-def _reject_of(header: bytes, total: int) -> str:
+def reject_of(header: bytes, total: int) -> str:
+    """The reject code of a header before a payload of `total` bytes, itself included. Raises FrameError."""
     return NetworkHeader.parse(header, total).reject
 
 
@@ -72,7 +73,7 @@ class Counterpart:
         self.received = self.sent = self.timeouts = self.mac_failures = 0
         self.timings = Timings()
         self._hsm = hsm
-        self._codec = codec_of(dialect_of(profile))
+        self.codec = codec_of(dialect_of(profile))
         self._headers: dict[int, bytes] = {}
         self._second = 0
         self._second_text = ""
@@ -117,7 +118,7 @@ class Counterpart:
             return
         if mac:
             fields[128] = self.mac(mti, fields)
-        body = self._codec.encode(mti, fields)
+        body = self.codec.encode(mti, fields)
         self.sent += 1
         out.append(Send(link, body, self.header(len(body)), b"", after))
 
@@ -157,5 +158,5 @@ class Counterpart:
         """
         reject = "00000"
         if self.profile.framing.header:
-            reject = _reject_of(frame.header, len(frame.header) + len(frame.body))
-        return self._codec.decode(frame.body), reject
+            reject = reject_of(frame.header, len(frame.header) + len(frame.body))
+        return self.codec.decode(frame.body), reject

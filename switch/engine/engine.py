@@ -35,7 +35,7 @@ class Engine:
     `terminals` are all it knows; `hsm` holds their master keys (`tmk/TID`), the counterparts' (`zmk/NAME`), and the
     storage and hash keys of the journal. Links named after a counterpart are that counterpart's line; all other links
     are terminals'. `limits` is how much may wait, `chips` what terminals are told about chips. `tariff` is what was
-    last taken whole; it only stands here, fees are worked out from the books.
+    last taken whole; it only stands here, fees are worked out from the books. `straight` is the way past the desks.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Engine:
         self.office = Office(Books(terminals), hsm, counterparts, routes, pos, acquirer, chips, limits)
         self._reverse = ReverseDesk(self.office)
         self._authorize = AuthorizeDesk(self.office, self._reverse)
+        self.straight = self._authorize.straight
         self._reconcile = ReconcileDesk(self.office)
         self._manage = ManageDesk(self.office, self._reverse.saf)
         self._leaving: set[str] = set()
@@ -64,7 +65,11 @@ class Engine:
         self.office.statistics.messages += 1
         counterpart = self.office.counterparts.get(link.name) if link.name else None
         if counterpart is not None:
-            self._from_counterpart(counterpart, link, frame, now, out)
+            counterpart.received += 1
+            if not self.straight.reply(counterpart, frame, now, out):
+                self._from_counterpart(counterpart, link, frame, now, out)
+            return
+        if self.straight.request(link, frame, now, out):
             return
         try:
             message = self.office.codec.decode(frame.body)
@@ -128,7 +133,6 @@ class Engine:
         self.office.answer(link, frame, mti, echoed, FORMAT_ERROR, now, out)
 
     def _from_counterpart(self, counterpart: Counterpart, link: Link, frame: Frame, now: Now, out: Out) -> None:
-        counterpart.received += 1
         try:
             message, reject = counterpart.read(frame)
         except (FrameError, DecodeError):
@@ -176,6 +180,7 @@ class Engine:
         office.routes = routes
         office.chips = chips or office.chips
         office.use(pos)
+        self.straight.forget()
         known = office.books.terminals
         for label in office.hsm.labels():
             kind, _, owner = label.partition("/")

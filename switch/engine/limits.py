@@ -30,9 +30,9 @@ class Limits(NamedTuple):
 
     def exceeded(self, counterpart: Counterpart, row: Transaction) -> bool:
         """Whether a counterpart has enough to do, so that a new request of this row is refused."""
-        if row.advice:
+        if len(counterpart.inflight.requests) < self.inflight_max and counterpart.stored < self.stored_max:
             return False
-        return len(counterpart.inflight) >= self.inflight_max or counterpart.stored >= self.stored_max
+        return not row.advice
 
 
 USUAL_LIMITS: Final = Limits()

@@ -5,10 +5,10 @@ The engine makes one Office and hands it to each desk.
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from switch.crypto.hsm import Hsm
-from switch.engine.books import Books, Exchange, Terminal
+from switch.engine.books import STAND_IN_MTI, Books, Exchange, Terminal
 from switch.engine.counterpart import BEIJING_S, Counterpart
 from switch.engine.limits import USUAL_LIMITS, Limits
 from switch.engine.route import Routes
@@ -22,10 +22,13 @@ from switch.wire.profile import PosProfile, dialect_of, rows_by_key
 from switch.wire.redact import mask_pan
 from switch.wire.transactions import APPROVED, reply_mti
 
+_new: Final = tuple.__new__
+"""A Post without the call of its own constructor (0.2 us)."""
+
 STORE = "store/journal"
 HASH = "hash/journal"
 
-_CHIP_CLASSES = (0x61, 0x63)
+CHIP_CLASSES = (0x61, 0x63)
 """Application classes of terminals that read chips, in the header's first byte."""
 
 _ECHOED = (2, 3, 4, 11, 14, 25, 41, 42, 49, 53, 60, 61)
@@ -115,21 +118,19 @@ class Office:
     ) -> int:
         """One journal row: this exchange has come to `state`."""
         exchange.state = state
-        original = exchange.original
-        number = exchange.written = self.post(
-            "journal",
-            (
-                state, exchange.kind, exchange.mid, exchange.tid, exchange.batch, exchange.stan,
-                exchange.counterpart, exchange.net_mti, exchange.net_time, exchange.net_stan,
-                exchange.acquirer, exchange.forwarder, exchange.receiver, exchange.rrn, exchange.amount,
-                exchange.currency, exchange.entry_mode, exchange.mcc, int(exchange.on_us), exchange.response_code,
-                exchange.auth_code, exchange.settlement_date, reason, original.rrn if original else "",
-                *saf_key, exchange.pan_sealed, exchange.pan_masked, exchange.pan_hash, exchange.card,
-                exchange.psn, exchange.atc, exchange.read, self._seal_icc(exchange) if exchange.icc else b"",
-            ),
-            now,
-            out,
+        original, books = exchange.original, self.books
+        number = exchange.written = books.row_last = books.row_last + 1
+        # `post`, without the calls and the second tuple (0.5 us)
+        row = (
+            number, int(now[1] * 1000), state, exchange.kind, exchange.mid, exchange.tid, exchange.batch, exchange.stan,
+            exchange.counterpart, STAND_IN_MTI if exchange.stood_in else exchange.row.network_mti, exchange.net_time,
+            exchange.net_stan, exchange.acquirer, exchange.forwarder, exchange.receiver, exchange.rrn, exchange.amount,
+            exchange.currency, exchange.entry_mode, exchange.mcc, 1 if exchange.on_us else 0, exchange.response_code,
+            exchange.auth_code, exchange.settlement_date, reason, original.rrn if original else "",
+            saf_key[0], saf_key[1], exchange.pan_sealed, exchange.pan_masked, exchange.pan_hash, exchange.card,
+            exchange.psn, exchange.atc, exchange.read, self._seal_icc(exchange) if exchange.icc else b"",
         )  # fmt: skip
+        out.append(_new(Post, (number, "journal", row)))
         return number
 
     # cards
@@ -156,6 +157,13 @@ class Office:
 
     # answers to terminals
 
+    def request_of(self, exchange: Exchange) -> dict[int, Any] | None:
+        """The fields of the request that an exchange owes an answer to, if it does: read again where it went
+        straight."""
+        if exchange.asked is not None and exchange.frame is not None:
+            return self.codec.decode(exchange.frame.body).fields
+        return exchange.request
+
     def answer(
         self,
         link: Link,
@@ -177,11 +185,7 @@ class Office:
         if link.closed:
             self.statistics.undelivered += 1
             return
-        clock, date, _ = self.local(now)
-        fields: dict[int, Any] = {de: request[de] for de in _ECHOED if de in request}
-        fields[12], fields[13], fields[32], fields[39] = clock, date, self.acquirer, code
-        if extra:
-            fields.update(extra)
+        fields = self.answer_fields(request, code, now, extra)
         answer_mti = reply_mti(mti)
         try:
             body = self._finish(answer_mti, fields, terminal if code in APPROVED else None)
@@ -189,18 +193,33 @@ class Office:
             # an echoed field that only a lenient acquirer accepts: answer without what cannot be said
             self.statistics.unsayable += 1
             body = self._finish(answer_mti, {de: fields[de] for de in (11, 12, 13, 39) if de in fields}, None)
-        tpdu = frame.tpdu
-        if tpdu and self.pos.header.reply_tpdu == "swap":
-            tpdu = reply_tpdu(tpdu)
-        header = reply_header(frame.header, self._requirement(frame, request)) if frame.header else b""
+        tpdu, header = self.front(frame, request.get(41, ""))
         self.statistics.replies += 1
         out.append(Send(link, body, header, tpdu, after))
 
-    def _requirement(self, frame: Frame, request: Mapping[int, Any]) -> str:
+    def answer_fields(
+        self, request: Mapping[int, Any], code: str, now: Now, extra: Mapping[int, Any] | None = None
+    ) -> dict[int, Any]:
+        """The fields of an answer, less DE64; `extra` stand over those it repeats."""
+        clock, date, _ = self.local(now)
+        fields: dict[int, Any] = {de: request[de] for de in _ECHOED if de in request}
+        fields[12], fields[13], fields[32], fields[39] = clock, date, self.acquirer, code
+        if extra:
+            fields.update(extra)
+        return fields
+
+    def front(self, frame: Frame, tid: str) -> tuple[bytes, bytes]:
+        """TPDU and header of the answer to a terminal's frame."""
+        tpdu, header = frame.tpdu, frame.header
+        if tpdu and self.pos.header.reply_tpdu == "swap":
+            tpdu = reply_tpdu(tpdu)
+        return tpdu, reply_header(header, self._requirement(header, tid)) if header else b""
+
+    def _requirement(self, header: bytes, tid: str) -> str:
         """Processing requirement of the header: the next list that a chip terminal has not fetched yet, else "0"."""
-        if frame.header[0] not in _CHIP_CLASSES:
+        if header[0] not in CHIP_CLASSES:
             return "0"
-        terminal = self.books.terminals.get(request.get(41, ""))
+        terminal = self.books.terminals.get(tid)
         if terminal is None or not terminal.signed_in:
             return "0"
         for digit, version in self.chips.versions.items():
@@ -228,7 +247,7 @@ class Office:
         """Whether as many requests wait for an answer as may."""
         waiting = 0
         for counterpart in self.counterparts.values():
-            waiting += len(counterpart.inflight)
+            waiting += len(counterpart.inflight.requests)
         return waiting >= self.limits.admitted_max
 
     def counterpart(self, name: str) -> Counterpart | None:

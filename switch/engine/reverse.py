@@ -68,7 +68,7 @@ class ReverseDesk:
             return exchange, DAY_CLOSED if exchange.reversal == "closed" else DONE, office.books.row_last
         if exchange.state == "sent":
             office.counterparts[exchange.counterpart].inflight.give_up(exchange)
-            exchange.link = exchange.frame = exchange.request = None
+            exchange.let_go()
         elif not exchange.approved:
             return exchange, DONE, 0
         elif self._day_closed(exchange):

@@ -16,7 +16,9 @@ from switch.wire.careful import KNOWN_PADS, narrow, plan_of, wide
 from switch.wire.decoding import decode_source
 from switch.wire.dialects import Dialect
 from switch.wire.encoding import encode_source
+from switch.wire.mab import LENGTHS
 from switch.wire.message import Message
+from switch.wire.outline import Outline, outline_source
 
 Fields = Mapping[int, Any]
 
@@ -28,7 +30,8 @@ _SHAPES = 256
 
 _SIGHTINGS = 4096
 _WANTED = 64
-_QUIET = (LookupError, ValueError, TypeError, AttributeError)
+QUIET = (LookupError, ValueError, TypeError, AttributeError)
+"""What the compiled functions raise for all that is unusual."""
 
 
 class Codec:
@@ -54,7 +57,7 @@ class Codec:
         """All fields, every rule of the dialect checked; DecodeError and nothing else, whatever the bytes."""
         try:
             return self._decode[body[self._head]](body)  # type: ignore[no-any-return]
-        except _QUIET:
+        except QUIET:
             pass
         # Outside the handler: the error must not carry what the fast path stumbled over.
         message = careful.decode(self.plan, bytes(body))
@@ -67,7 +70,7 @@ class Codec:
         if not pads:
             try:
                 return self._encode[shape](mti, fields)  # type: ignore[no-any-return]
-            except _QUIET:
+            except QUIET:
                 pass
         body = careful.encode(self.plan, mti, fields, pads)
         if not pads:
@@ -83,12 +86,26 @@ class Codec:
         """
         try:
             return self._peekers[wanted].made[body[self._head]](body)  # type: ignore[no-any-return]
-        except _QUIET:
+        except QUIET:
             pass
         body = bytes(body)
         found = careful.peek(self.plan, body, wanted)
         self._peekers_of(wanted).sighted(body[self._head])
         return found
+
+    def reader(self, head: bytes, result: str) -> Callable[[bytes], Any]:
+        """A function that decodes bodies beginning with `head` (MTI and bitmap), by every rule of the dialect, to the
+        value of the expression `result`, in which `v3` is the value of DE3.
+
+        It raises some of QUIET for what `decode` refuses.
+        """
+        source, names = decode_source(self.plan, head, None, result)
+        return _build(source, {"wide": wide, "odd": _odd, "LENGTHS": LENGTHS, **names})
+
+    def writer(self, outline: Outline) -> Callable[..., Any]:
+        """A function that fills in an outline, for values that a decoder or this process has checked."""
+        source, names = outline_source(self.plan, outline)
+        return _build(source, {"unhexlify": unhexlify, "LENGTHS": LENGTHS, **names})
 
     def _peekers_of(self, wanted: tuple[int, ...]) -> "_Shapes":
         if wanted not in self._peekers:

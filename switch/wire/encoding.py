@@ -56,7 +56,7 @@ class _Encoder:
             width = field.prefix * 2 if packed else field.digits
             table = f"L{width}_{field.size}"
             # A tuple indexed by the length: too long is an IndexError, no format call (90 ns a field).
-            self.names[table] = _prefixes(width, field.size)
+            self.names[table] = prefixes(width, field.size)
             self.lengths.append(f"n{de} = len({value})")
             self.part("hex", f"{{{table}[n{de}]}}")
             odd = f"{{odd_pad[n{de} & 1]}}"
@@ -115,6 +115,6 @@ class _Encoder:
 
 
 @lru_cache(maxsize=64)
-def _prefixes(width: int, limit: int) -> tuple[str, ...]:
-    """Length to prefix: "0000", "0001"..."""
+def prefixes(width: int, limit: int) -> tuple[str, ...]:
+    """Length to prefix, of `width` characters: "0000", "0001"..."""
     return tuple(f"{size:0{width}d}" for size in range(limit + 1))

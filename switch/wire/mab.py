@@ -16,7 +16,8 @@ _FOREIGN = re.compile(r"[^0-9A-Z ,.]+")
 _SPACES = re.compile(r" {2,}")
 _UPPER: Final = bytes(range(256)).upper()
 _DROPPED: Final = bytes(byte for byte in range(256) if _FOREIGN.match(chr(byte).upper()) and byte < 128)
-_LENGTHS: Final = tuple(f"{size:02d}" for size in range(100))
+LENGTHS: Final = tuple(f"{size:02d}" for size in range(100))
+"""Length digits of a field with two of them."""
 
 _BITMAP_END: Final = 10
 _MAC_SIZE: Final = 8
@@ -44,13 +45,31 @@ def network_mab(mti: str, fields: Mapping[int, Any], key_reset: bool = False) ->
     103. Raises EncodeError for a field that is not text. See docs/security.md section 6.
     """
     try:
-        text = _joined(tuple(fields), key_reset)(mti, fields)
-        data = text.encode("ascii").translate(_UPPER, _DROPPED)
+        return covered(_joined(tuple(fields), key_reset)(mti, fields))
     except (TypeError, IndexError, UnicodeEncodeError):
         return _careful_mab(mti, fields, key_reset)
+
+
+def covered(text: str) -> bytes:
+    """The joined fields as the MAC covers them. UnicodeEncodeError for what is not ASCII."""
+    data = text.encode("ascii").translate(_UPPER, _DROPPED)
     while b"  " in data:
         data = data.replace(b"  ", b" ")
     return data.rstrip(b" ")
+
+
+def mab_expression(mti: str, variables: Mapping[int, str], constants: Mapping[int, str]) -> str:
+    """The source of an f-string that joins the fields under DE128 of one shape: `constants` stand in it, `variables`
+    are the names that stand for the others. It refers to LENGTHS."""
+    parts = [mti]
+    for de in _NETWORK_DES:
+        if de in constants:
+            value = constants[de][:_ORIGINAL_DIGITS] if de == 90 else constants[de]
+            parts.append(LENGTHS[len(value)] + value if de in _LENGTH_DIGITS else value)
+        elif de in variables:
+            name = f"{variables[de]}[:{_ORIGINAL_DIGITS}]" if de == 90 else variables[de]
+            parts.append(f"{{LENGTHS[len({name})]}}{{{name}}}" if de in _LENGTH_DIGITS else f"{{{name}}}")
+    return f'f"{" ".join(parts)}"'
 
 
 @lru_cache(maxsize=256)
@@ -62,7 +81,7 @@ def _joined(shape: tuple[int, ...], key_reset: bool) -> Callable[[str, Mapping[i
         if de in shape:
             cut = f"f[{de}][:{_ORIGINAL_DIGITS}]" if de == 90 else f"f[{de}]"
             parts.append(f"L[len({cut})] + {cut}" if de in _LENGTH_DIGITS else cut)
-    names: dict[str, Any] = {"L": _LENGTHS}
+    names: dict[str, Any] = {"L": LENGTHS}
     exec(f"def join(mti, f): return ' '.join(({', '.join(parts)},))", names)
     join: Callable[[str, Mapping[int, Any]], str] = names["join"]
     return join
