@@ -1,4 +1,4 @@
-"""Store and forward: in the order in which it was stored, one message at a time, whatever becomes of the lines."""
+"""Store and forward: advices in order, one at a time, whatever becomes of lines and answers; reversals at once."""
 
 from collections.abc import Callable
 
@@ -66,12 +66,19 @@ def open_house(house: House | None = None) -> tuple[House, Counter]:
     return house, Counter(house)
 
 
-def unanswered_sales(house: House, counter: Counter, count: int, first: int = 1000) -> None:
-    counter.loses = lost("0210")
-    for n in range(count):
-        put(house, "sale", first + n)
-    house.pass_time(30.5)
+def unanswered(house: House, counter: Counter, *wanted: tuple[str, int]) -> int:
+    """Requests whose answers are lost, so that all are stored half a minute later; where what was said begins then."""
+    counter.loses = lost("0210", "0230")
+    for kind, amount in wanted:
+        put(house, kind, amount)
     counter.loses = lost()
+    since = len(house.effects)
+    house.pass_time(30.5)
+    return since
+
+
+SALES = ("sale", 1000), ("sale", 1001)
+ADVICES = ("offline_sale", 2000), ("offline_sale", 2001), ("offline_sale", 2002)
 
 
 def stored(house: House) -> int:
@@ -87,63 +94,81 @@ def at_rest(house: House) -> None:
 def test_one_by_one_in_their_order() -> None:
     house, counter = open_house()
     counter.holds = True
-    unanswered_sales(house, counter, 3)
-    put(house, "offline_sale", 2000)  # not stored: the line is there; asked and answered beside the queue
-    assert told(house) == [("0420", 1000), ("0220", 2000)]
-    counter.held.pop()
-    house.pass_time(29)
-    assert told(house) == [("0420", 1000), ("0220", 2000)], "nothing else before the first is answered"
+    since = unanswered(house, counter, *ADVICES)
+    assert told(house, since) == [("0220", 2000)]
+    house.pass_time(59)
+    assert told(house, since) == [("0220", 2000)], "nothing else before the first is answered"
     assert stored(house) == 3
     counter.let_go()
-    assert told(house)[2:] == [("0420", 1001)], "its answer lets the next one go"
-    house.pass_time(2)
-    assert stored(house) == 3, "two reversals, and the advice nobody answered"
+    assert told(house, since)[1:] == [("0220", 2001)], "its answer lets the next one go"
     counter.let_go()
-    assert told(house)[3:] == [("0420", 1002)]
+    assert told(house, since)[2:] == [("0220", 2002)]
     counter.let_go()
-    assert told(house)[4:] == [("0220", 2000)], "stored last, said last"
+    assert (len(told(house, since)), stored(house)) == (3, 0)
+    counter.holds = False
+    at_rest(house)
+
+
+def test_reversals_wait_for_nobody() -> None:
+    house, counter = open_house()
+    counter.holds = True
+    since = unanswered(house, counter, *ADVICES[:2], *SALES)
+    assert told(house, since) == [("0220", 2000), ("0420", 1000), ("0420", 1001)]
+    counter.held.reverse()
+    counter.let_go()
+    counter.let_go()
+    assert stored(house) == 2
+    assert told(house, since)[3:] == [], "and let nobody go before"
+    counter.let_go()
+    assert told(house, since)[3:] == [("0220", 2001)]
     counter.let_go()
     counter.holds = False
-    assert stored(house) == 0
     at_rest(house)
 
 
 def test_what_is_not_answered_is_repeated_before_the_rest() -> None:
     house, counter = open_house()
-    unanswered = lost("0210", "0430")
-    counter.loses = unanswered
-    put(house, "sale", 1000)
-    put(house, "sale", 1001)
+    counter.loses = lost("0230")
+    put(house, "offline_sale", 2000)
+    put(house, "offline_sale", 2001)
+    since = len(house.effects)
     house.pass_time(31)
-    assert told(house) == [("0420", 1000)]
+    assert told(house, since) == [("0220", 2000)]
     house.pass_time(59)
-    assert told(house) == [("0420", 1000)] * 2, "after first_repeat_s the same again"
+    assert told(house, since) == [("0220", 2000)] * 2, "after first_repeat_s the same again"
     counter.loses = lost()
     house.pass_time(100)
-    assert told(house) == [("0420", 1000)] * 2
+    assert told(house, since) == [("0220", 2000)] * 2
     house.pass_time(20)
-    assert told(house) == [("0420", 1000)] * 3 + [("0420", 1001)]
+    assert told(house, since) == [("0220", 2000)] * 3 + [("0220", 2001)]
     at_rest(house)
 
 
 @pytest.mark.parametrize("answered", [False, True], ids=["silence", "malfunction"])
 def test_what_nobody_takes_holds_the_others_up_for_so_long(answered: bool) -> None:
-    """`ordered_tries`: one message that the other side will not have is no reason to keep all others."""
+    """`ordered_tries`: one advice that the other side will not have is no reason to keep all others."""
     action = {"action": "code", "code": "96"} if answered else {"action": "silence"}
-    house = House(rules=[{"action": "silence", "kind": "sale"}, {**action, "kind": "reversal", "amount_minor": 1000}])
+    house = House(rules=[{**action, "kind": "offline_sale", "amount_minor": 2000}])
     signed_in(house)
-    for amount in (1000, 1001, 1002):
-        put(house, "sale", amount)
-    house.pass_time(30.5 + 60 + 119)
-    assert told(house) == [("0420", 1000)] * 2
-    house.pass_time(31 if not answered else 2)
-    assert told(house) == [("0420", 1000)] * 3 + [("0420", 1001), ("0420", 1002)]
+    house.disconnect("cups")
+    for kind, amount in ADVICES:
+        put(house, kind, amount)
+    since = len(house.effects)
+    house.connect("cups")
+    house.pass_time(60 + 119)
+    assert told(house, since) == [("0220", 2000)] * 2
+    house.pass_time(2 if answered else 32)
+    assert told(house, since) == [("0220", 2000)] * 3 + [("0220", 2001), ("0220", 2002)]
     assert stored(house) == 1
     house.pass_time(240)
-    assert told(house)[-1] == ("0420", 1000), "which goes on by itself"
-    put(house, "sale", 1003)
-    house.pass_time(62)
-    assert told(house)[-1] == ("0420", 1003), "and is in nobody's way"
+    assert told(house, since)[-1] == ("0220", 2000), "which goes on by itself"
+    house.disconnect("cups")
+    put(house, "offline_sale", 2003)
+    since = len(house.effects)
+    house.connect("cups")
+    assert told(house, since) == [("0220", 2000), *[("0220", 2003)] * answered]
+    house.pass_time(31)
+    assert told(house, since)[-1] == ("0220", 2003), "a new line is a new chance, and no longer in anybody's way"
     assert stored(house) == 1
 
 
@@ -165,19 +190,20 @@ def test_a_new_line_says_all_in_order() -> None:
     at_rest(house)
 
 
-def test_a_line_that_is_lost_gives_its_message_to_the_other() -> None:
+def test_a_line_that_is_lost_gives_its_messages_to_the_other() -> None:
     house = ManyLines("cups/1")
     _, counter = open_house(house)
     counter.holds = True
-    unanswered_sales(house, counter, 2)
+    since = unanswered(house, counter, *ADVICES[:2], *SALES)
     counter.held.clear()
-    assert house.carried["cups", "0420"] == 1
+    said = told(house, since)
+    assert said == [("0220", 2000), ("0420", 1000), ("0420", 1001)]
     house.disconnect("cups")
-    assert (house.carried["cups", "0420"], house.carried["cups/1", "0420"]) == (1, 1), "at once, and the first first"
-    counter.let_go()
+    assert sorted(told(house, since)[3:]) == sorted(said), "at once, and nothing that was not said before"
     assert house.carried["cups/1", "0420"] == 2
-    counter.let_go()
-    assert told(house) == [("0420", 1000)] * 2 + [("0420", 1001)]
+    for _ in range(4):
+        counter.let_go()
+    assert told(house, since)[6:] == [("0220", 2001)]
     assert stored(house) == 0
     counter.holds = False
     at_rest(house)
@@ -187,13 +213,13 @@ def test_a_backup_lost_or_won_disturbs_nothing() -> None:
     house = ManyLines("cups/1")
     _, counter = open_house(house)
     counter.holds = True
-    unanswered_sales(house, counter, 2)
+    since = unanswered(house, counter, *ADVICES[:2])
     house.disconnect("cups/1")
     house.connect("cups/1")
-    assert told(house) == [("0420", 1000)], "it waits for its answer on the primary"
+    assert told(house, since) == [("0220", 2000)], "it waits for its answer on the primary"
     counter.let_go()
     counter.let_go()
-    assert told(house) == [("0420", 1000), ("0420", 1001)]
+    assert told(house, since) == [("0220", 2000), ("0220", 2001)]
     counter.holds = False
     at_rest(house)
 
@@ -240,7 +266,7 @@ def test_a_restart_keeps_the_order(restarts: int) -> None:
     counter.loses = lost()
     since = len(house.effects)
     house.connect()
-    assert told(house, since) == [("0220", 2000), ("0220", 2001), ("0420", 1000), ("0420", 1001)]
+    assert told(house, since) == [("0420", 1000), ("0420", 1001), ("0220", 2000), ("0220", 2001)]
     at_rest(house)
 
 

@@ -1,13 +1,13 @@
 """Store and forward: what must reach the other side, however long it takes. Reversals, and advices accepted for it.
 
 An item is durable (its journal row) before it is sent, keeps one key through all its repeats, and leaves only when the
-other side has taken it. What is stored for a counterpart goes out in the order in which it was stored, one at a time.
-A restarted switch gets its items back from the journal, in the same order.
+other side has taken it. Advices go out in the order in which they were stored, one at a time for each counterpart;
+reversals wait for nobody. A restarted switch gets its items back from the journal, in the same order.
 """
 
 import heapq
 from collections import deque
-from itertools import count, islice
+from itertools import count
 from typing import Any, Final, Literal, NamedTuple
 
 from switch.engine.books import Exchange
@@ -83,24 +83,25 @@ class _Due(NamedTuple):
 
 
 class _Queue:
-    """What is stored for one counterpart, in the order in which it was stored; one message at a time is under way.
+    """What is stored for one counterpart. Advices wait in the order in which they were stored, and one is under way at
+    a time: `turn`, until it is answered or `until` has come.
 
-    `turn` is that message: nothing else is sent before it is answered, or `until` has come. One that was tried
-    `ordered_tries` times in vain stands `aside` from then on, so that what nobody will answer holds nobody else up.
+    `alone` are those that wait for no other, by when they are due: reversals, which are not to be late because another
+    one is not answered, and advices tried `ordered_tries` times in vain, so that they hold the rest up no longer.
     """
 
-    __slots__ = ("aside", "counterpart", "turn", "until", "waiting")
+    __slots__ = ("alone", "counterpart", "turn", "until", "waiting")
 
     def __init__(self, counterpart: Counterpart) -> None:
         self.counterpart = counterpart
         self.waiting: deque[Item] = deque()
-        self.aside: list[_Due] = []
+        self.alone: list[_Due] = []
         self.turn: Item | None = None
         self.until = 0.0
 
 
 class Saf:
-    """All stored items, by counterpart and key, and whose turn it is."""
+    """All stored items, by counterpart and key, in the order in which they were stored; and whose turn it is."""
 
     def __init__(self, office: Office) -> None:
         self._office = office
@@ -135,7 +136,10 @@ class Saf:
         self._items[counterpart.name, *key] = item
         counterpart.stored += 1
         queue = self._queues[counterpart.name]
-        queue.waiting.append(item)
+        if kind == "reversal":
+            self._try_alone(queue, item, now, out)
+        else:
+            queue.waiting.append(item)
         self._go_on(queue, now, out)
 
     def depths(self, now: Now) -> dict[str, tuple[int, float]]:
@@ -152,21 +156,30 @@ class Saf:
             self._go_on(queue, now, out)
 
     def ready(self, counterpart: Counterpart, again: bool, now: Now, out: Out) -> None:
-        """Something can be sent (once more): what waited for it goes out in its order. `again`: over a new line, so
-        what the one before may have lost is said at once, and what stood aside has its turn like the rest."""
+        """Something can be sent (once more). `again`: over a new line, so all is said at once that the one before may
+        have lost, in its order."""
         queue = self._queues[counterpart.name]
         if again:
-            queue.waiting.extendleft(due.item for due in reversed(queue.aside))
-            queue.aside.clear()
-            self._put_back(queue)
+            stored = [item for item in self._items.values() if item.counterpart is counterpart]
+            queue.waiting = deque(item for item in stored if item.kind == "advice")
+            queue.alone.clear()
+            queue.turn = None
+            for item in stored:
+                if item.kind == "reversal":
+                    self._try_alone(queue, item, now, out)
         self._go_on(queue, now, out)
 
     def line_lost(self, counterpart: Counterpart, line: Line, now: Now, out: Out) -> None:
-        """What was said over a line that is gone is said again over the next one, before all others."""
+        """What was said over a line that is gone and not answered is said again over the next one, at once."""
         queue = self._queues[counterpart.name]
         if queue.turn is not None and queue.turn.line is line:
-            self._put_back(queue)
-            self._go_on(queue, now, out)
+            queue.waiting.appendleft(queue.turn)
+            queue.turn = None
+        if counterpart.ready:
+            for item in [due.item for due in sorted(queue.alone, key=lambda due: due.order)]:
+                if item.line is line and self._stands(item):
+                    self._try_alone(queue, item, now, out)
+        self._go_on(queue, now, out)
 
     def answered(self, counterpart: Counterpart, key: tuple[str, str], message: Message, now: Now, out: Out) -> bool:
         """An answer to a stored message, if it is one: taken, refused for good, or to be tried again."""
@@ -206,44 +219,55 @@ class Saf:
         if queue.turn is item:
             queue.turn = None
 
-    def _put_back(self, queue: _Queue) -> None:
-        if queue.turn is not None:
-            queue.waiting.appendleft(queue.turn)
-            queue.turn = None
+    def _stands(self, item: Item) -> bool:
+        """Whether it is still stored."""
+        return self._items.get((item.counterpart.name, *item.key)) is item
 
     def _go_on(self, queue: _Queue, now: Now, out: Out) -> None:
-        """Give the next message its turn, if that of the one before is over; asks to be woken for what comes then."""
-        counterpart = queue.counterpart
+        """Repeat what goes alone and is due, and give the next of the others its turn, if that of the one before is
+        over; asks to be woken for what comes then."""
+        counterpart, alone = queue.counterpart, queue.alone
         rules = counterpart.profile.reversal
         turn = queue.turn
         if turn is not None and now.mono >= queue.until:
             queue.turn = None
             if turn.tries >= rules.ordered_tries:
-                heapq.heappush(queue.aside, _Due(turn.due_at, next(self._order), turn))
+                heapq.heappush(alone, _Due(turn.due_at, next(self._order), turn))
             else:
                 queue.waiting.appendleft(turn)
-        while queue.turn is None:
-            if queue.aside and queue.aside[0].at <= now.mono and counterpart.ready:
-                item = heapq.heappop(queue.aside).item
-            elif queue.waiting:
-                item = queue.waiting.popleft()
+        while alone and alone[0].at <= now.mono:
+            at, _, item = heapq.heappop(alone)
+            if at < item.due_at or not self._stands(item):
+                continue
+            if now.mono - item.since >= rules.expire_s:
+                self._expire(item, now, out)
             else:
-                break
-            if self._items.get((counterpart.name, *item.key)) is not item:
+                self._try_alone(queue, item, now, out)
+        while queue.turn is None and queue.waiting:
+            item = queue.waiting.popleft()
+            if not self._stands(item):
                 continue
             if now.mono - item.since >= rules.expire_s:
                 self._expire(item, now, out)
             elif counterpart.ready:
-                self._try(queue, item, now, out)
+                self._try(item, now, out)
+                queue.turn = item
+                wait = (
+                    item.due_at if item.tries < rules.ordered_tries else now.mono + counterpart.profile.timers.reply_s
+                )
+                queue.until = min(item.due_at, wait)
             else:
                 queue.waiting.appendleft(item)
+                out.append(Arm(item.since + rules.expire_s))
                 break
         if queue.turn is not None:
             out.append(Arm(queue.until))
-        elif counterpart.ready:
-            out += [Arm(due.at) for due in queue.aside[:1]]
-        else:
-            out += [Arm(item.since + rules.expire_s) for item in islice(queue.waiting, 1)]
+        if alone:
+            out.append(Arm(alone[0].at))
+
+    def _try_alone(self, queue: _Queue, item: Item, now: Now, out: Out) -> None:
+        self._try(item, now, out)
+        heapq.heappush(queue.alone, _Due(item.due_at, next(self._order), item))
 
     def _expire(self, item: Item, now: Now, out: Out) -> None:
         """The other side has not taken it for so long that people must settle it: never dropped in silence."""
@@ -283,15 +307,11 @@ class Saf:
             office.statistics.suspicious += 1
             office.journal(exchange, "suspicious", now, out, reason=code)
 
-    def _try(self, queue: _Queue, item: Item, now: Now, out: Out) -> None:
-        """It is this message's turn: until it is answered or due again, or, where it holds the others up no longer, as
-        long as an answer may take."""
+    def _try(self, item: Item, now: Now, out: Out) -> None:
+        """Send it, if it can be sent; the pause after which it is due again doubles."""
         self._send(item, now, out)
-        rules, timers = item.counterpart.profile.reversal, item.counterpart.profile.timers
-        wait = min(rules.first_repeat_s * 2 ** min(item.tries - 1, 16), rules.repeat_max_s)
-        item.due_at = now.mono + wait
-        queue.turn = item
-        queue.until = now.mono + (wait if item.tries < rules.ordered_tries else min(wait, timers.reply_s))
+        rules = item.counterpart.profile.reversal
+        item.due_at = now.mono + min(rules.first_repeat_s * 2 ** min(max(item.tries - 1, 0), 16), rules.repeat_max_s)
 
     def _send(self, item: Item, now: Now, out: Out) -> None:
         counterpart = item.counterpart

@@ -161,8 +161,8 @@ class NetworkKeysSection(_Section, frozen=True, kw_only=True):
 
 
 class NetworkReversalSection(_Section, frozen=True, kw_only=True):
-    """DE60.1 reasons, the MTI of a repeat and when to repeat; up to `ordered_tries` what is behind waits, after
-    `alarm_tries` somebody should look, after `expire_s` what is stored is settled by hand."""
+    """DE60.1 reasons, the MTI of a repeat and when to repeat; up to `ordered_tries` what is behind an advice waits,
+    after `alarm_tries` somebody should look, after `expire_s` what is stored is settled by hand."""
 
     timeout: str = "0000"
     terminal: str = "4351"
