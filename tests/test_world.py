@@ -12,10 +12,15 @@ from scenarios.world.cli import scenario
 from scenarios.world.faults import BY_NAME, ELSEWHERE, KINDS, Fault, draw_faults, kinds_of
 from scenarios.world.invariants import IDS, INVARIANTS, RARE
 from scenarios.world.nemesis import Nemesis
+from scenarios.world.purses import judge_purses
 from scenarios.world.shrink import minimal
 from scenarios.world.swarm import AUTHORIZATIONS_MIN, Swarm, keep_story, read_story, swarm
 from scenarios.world.world import HORIZON_S, World, play
-from switch.clearing.schema import JOURNAL, LEDGER
+from switch.clearing.schema import CHIPS, JOURNAL, LEDGER
+from switch.machine import Link, Send
+from switch.wire.codec import codec_of
+from switch.wire.dialects import POS
+from switch.wire.framing import Frame
 
 STORIES = sorted((Path(__file__).parent / "stories").glob("*.json"))
 
@@ -152,6 +157,84 @@ def test_the_judge_sees_rows_that_tell_no_story(settled: World) -> None:
     verdict.durable(settled.switch, [("journal", row)])
     assert {one.invariant for one in verdict.violations} == {"I25", "I3"}
     verdict.rows["switch"].pop()
+    verdict.violations.clear()
+
+
+def purses_judged(world: World) -> set[str]:
+    """What the judge of chips says of a world as it stands."""
+    world.judge.violations.clear()
+    judge_purses(world, world.judge)
+    found = {one.invariant for one in world.judge.violations}
+    world.judge.violations.clear()
+    return found
+
+
+def chip_row(world: World, event: str) -> tuple[list[Any], int, dict[str, Any]]:
+    """A counterpart's rows, the place of the last chip row of this event, and that row."""
+    for name in ("cups", "core"):
+        rows = world.judge.rows[name]
+        places = [
+            n
+            for n, (table, row) in enumerate(rows)
+            if table == CHIPS.name and dict(zip(CHIPS.names, row, strict=True))["event"] == event
+        ]
+        if places:
+            return rows, places[-1], dict(zip(CHIPS.names, rows[places[-1]][1], strict=True))
+    raise LookupError(event)
+
+
+def test_the_judge_sees_a_card_that_holds_another_balance(settled: World) -> None:
+    assert purses_judged(settled) == set()
+    slot = next(slot for slot, card in settled.pockets.hands._slots.values() if card.e_cash_max_minor)
+    wallet = settled.pockets.hands._wallet
+    state = wallet.take(slot)
+    assert state is not None
+    state.balance += 1
+    wallet.put(slot, state)
+    assert purses_judged(settled) == {"I7b"}
+    state.balance -= 1
+    wallet.put(slot, state)
+    assert purses_judged(settled) == set()
+
+
+def test_the_judge_sees_a_counter_that_paid_twice_and_one_that_went_back(settled: World) -> None:
+    for event in ("offline", "online"):
+        rows, place, row = chip_row(settled, event)
+        rows.append((CHIPS.name, tuple({**row, "amount": 0}.values())))
+        assert "I37" in purses_judged(settled)
+        rows.pop()
+        assert rows[place][1] == tuple(row.values())
+    assert purses_judged(settled) == set()
+
+
+def test_the_judge_sees_a_purse_of_which_ledger_and_chip_differ(settled: World) -> None:
+    _, _, row = chip_row(settled, "offline")
+    portfolio = settled.ground.portfolio
+    pans = [holding.pan for holding in settled.pockets.hands.holdings()]
+    card = next(card for card in map(portfolio.find, pans) if card and portfolio.reference(card.pan) == row["card_ref"])
+    banks = [bank for host in settled.centres.values() for bank in host.machine.banks]
+    account = next(bank for bank in banks if bank.issuer is card.issuer).purse(card)
+    account.available_minor += 1
+    assert purses_judged(settled) == {"I7b"}
+    account.available_minor -= 1
+    assert purses_judged(settled) == set()
+
+
+def test_the_judge_knows_a_connection_from_the_one_before_it_in_its_place(settled: World) -> None:
+    host, verdict, link = settled.switch, settled.judge, Link(9_999)
+    fields = {11: "000001", 12: "101500", 13: "1028", 39: "00", 41: "10000001", 60: "00000001001"}
+    asked = Frame(b"", b"", codec_of(POS).encode("0820", {11: "000001", 41: "10000001", 42: "1" * 15, 60: fields[60]}))
+    answer = Send(link, codec_of(POS).encode("0830", fields))
+    verdict.violations.clear()
+    verdict.connected(host, link)
+    verdict.heard(host, link, asked)
+    verdict.left(host, answer)
+    assert verdict.violations == []
+    verdict.left(host, answer)
+    assert [one.invariant for one in verdict.violations] == ["I14"], "said twice"
+    verdict.connected(host, link)
+    verdict.left(host, answer)
+    assert [one.invariant for one in verdict.violations] == ["I14", "I11"], "somebody else's"
     verdict.violations.clear()
 
 

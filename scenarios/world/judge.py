@@ -174,9 +174,12 @@ class Judge:
                     asked[key] = [(NEVER, 0.0)]
         if mti == "0220" and {"answered", "stored"}.intersection(self._states(head)):
             self.world.reached("an advice given its first answer again")
-        if mti == "0220":
-            asked.pop((mti, stan), None)  # said again while the first waits: one answer, to the later one
-        asked.setdefault((mti, stan), []).append((self.world.now, host.stopped_for))
+        waiting = asked.setdefault((mti, stan), [])
+        if mti == "0220":  # said again while the first waits: one answer at least, and not more than it was said
+            waiting[:] = [(NEVER, 0.0)] * len(waiting)
+            waiting.insert(0, (self.world.now, host.stopped_for))
+        else:
+            waiting.append((self.world.now, host.stopped_for))
 
     def _states(self, head: dict[int, Any]) -> list[str]:
         """What the journal says of the transaction that a terminal's message names."""

@@ -330,7 +330,7 @@ def _machines(world: "World", verdict: Judge) -> None:
         world.reached("a machine dispensed nothing and reversed")
     if book.confirmations:
         world.reached("a deposit confirmed")
-    if any(memory.retained for memory in memories):
+    if any(card.cause == "not taken" for memory in memories for card in memory.retained):
         world.reached("notes or a card left behind")
 
 
