@@ -19,8 +19,8 @@ from switch.wire.framing import Frame, Framing
 
 log = logging.getLogger("shoudan")
 
-COMMIT_DELAY_S = 0.008
-COMMIT_ROWS = 512
+COMMIT_DELAY_S = 0.016
+COMMIT_ROWS = 1024
 """The most that a row waits for company, and the most that a commit carries, while there is no end of messages."""
 
 
