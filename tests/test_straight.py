@@ -4,6 +4,7 @@ import random
 from typing import Any
 
 import pytest
+from chip_requests import Counter, icc_data
 from engine_requests import CODEC, fields_of, item, seal, signed_in
 from house import House
 
@@ -11,13 +12,15 @@ from switch.machine import Arm, Close, Effect, Link, Send
 from switch.wire.codec import codec_of
 from switch.wire.dialects import NETWORK
 from switch.wire.transactions import BY_NAME, reply_mti
+from terminals.device.dialogue import request_fields
 from terminals.device.memory import Memory
 
-ROUNDS = 250
+ROUNDS = 350
 KINDS = (
     *("sale", "balance", "preauth", "atm_inquiry") * 12,
     *(name for name, row in BY_NAME.items() if not row.new_pin and not row.chip),
 )
+WITH_PIN = ("sale", "balance", "preauth")
 NET = codec_of(NETWORK)
 
 
@@ -69,12 +72,16 @@ class Watched:
         """One request of a random kind, as it should be or not quite."""
         chance, house = self.random, self.house
         memory: Memory = chance.choice(house.memories)
-        one = item(house, memory, chance.choice(KINDS), chance.choice((0, 1, 1000, 999_999)), chance.choice((0, 1, 3)))
+        issuer = chance.choice((0, 1, 3))
+        one = item(house, memory, chance.choice(KINDS), chance.choice((0, 1, 1000, 999_999)), issuer)
         fields = fields_of(house, memory, one)
+        if one.kind in WITH_PIN and chance.random() < 0.6:
+            one.entry_mode = one.entry_mode[:2] + "1"
+            fields = {**request_fields(memory, house.line, one, pin=house.card(issuer).pin), 64: bytes(8)}
         fault = chance.choice(("",) * 12 + ("mac", "pin", "batch", "again", "mid", "currency", "track", "cut", "name"))
         self.fate = chance.choice(("kept",) * 6 + ("declined", "lost", "other", "forged", "lower", "reject"))
-        if fault == "pin" and 52 in fields:
-            fields[52] = bytes(8)
+        if fault == "pin":
+            fields.update({de: bytes(len(fields[de])) for de in (52, 63) if de in fields})
         elif fault == "batch":
             fields[60] = fields[60][:2] + "999999" + fields[60][8:]
         elif fault == "mid":
@@ -128,6 +135,33 @@ def test_both_ways_ask_for_the_same(seed: int, monkeypatch: pytest.MonkeyPatch) 
         repr(one) for one in theirs.books.exchanges.values()
     ]
     assert mine.books.batches.keys() == theirs.books.batches.keys()
+
+
+@pytest.mark.parametrize("suite", ["3des", "sm4"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_both_ways_look_at_chips_alike(seed: int, suite: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    straight, careful = (Watched(on, seed, monkeypatch) for on in (True, False))
+    counters = [Counter(watched.house, suite, told=False) for watched in (straight, careful)]
+    chance = random.Random(seed)
+    for turn in range(200):
+        entry, track = chance.choice(("052", "072", "022", "802")), chance.choice(("2", "1"))
+        kind, amount = chance.choice(("sale", "sale", "preauth")), chance.choice((0, 1000, 70_000))
+        data: bytes | None = icc_data(amount, turn + 1)
+        if entry in ("022", "802") or chance.random() < 0.1:
+            data = None
+        elif chance.random() < 0.1:
+            data = bytes(20)
+        more: dict[str, Any] = {"reader": chance.choice(("60", "62", "50", "20", "00"))}
+        if data is None:
+            more["de35"] = f"{counters[0].card.pan}D2912{track}01000000123"
+        for counter in counters:
+            counter.do(kind, amount, entry, data, **more)
+        assert straight.effects() == careful.effects(), f"seed {seed}, turn {turn}"
+        straight.house.effects.clear()
+        careful.house.effects.clear()
+    assert careful.gone == {"request": 0, "reply": 0}
+    assert straight.gone["request"] > 20
+    assert straight.gone["reply"] > 10
 
 
 def test_a_new_key_is_used_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

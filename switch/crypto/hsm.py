@@ -24,7 +24,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from switch.crypto import pinblock, script
-from switch.crypto.block import Transform, adjust_parity, ecb_decryptor, ecb_encryptor, kcv, suite_of
+from switch.crypto.block import Transform, adjust_parity, ecb_decryptor, ecb_encryptor, ecb_update, kcv, suite_of
 from switch.crypto.cryptogram import IssuerKey, SessionKey
 from switch.crypto.errors import CryptoError, KcvMismatch, KeyBlockError, KeyNotFound, MacMismatch
 from switch.crypto.mac import ALGORITHMS, message_mac
@@ -79,8 +79,9 @@ def _keyed_digest(key: bytes) -> Callable[[bytes], bytes]:
 _PURPOSES: dict[str, tuple[frozenset[str], Callable[[str, bytes], Any]]] = {
     "wrap": (frozenset(CARRIES), ecb_encryptor),
     "unwrap": (frozenset(CARRIES), ecb_decryptor),
-    "seal PINs": (_PIN_KEYS, lambda suite, key: _PinCipher(suite_of(suite).block, ecb_encryptor(suite, key))),
-    "open PINs": (_PIN_KEYS, lambda suite, key: _PinCipher(suite_of(suite).block, ecb_decryptor(suite, key))),
+    # Bare contexts: what they are given has the size of a block (0.3 us).
+    "seal PINs": (_PIN_KEYS, lambda suite, key: _PinCipher(suite_of(suite).block, ecb_update(suite, key))),
+    "open PINs": (_PIN_KEYS, lambda suite, key: _PinCipher(suite_of(suite).block, ecb_update(suite, key, False))),
     "open tracks": (frozenset({"tdk"}), ecb_decryptor),
     "seal": (frozenset({"store"}), lambda suite, key: AESGCM(key)),
     "hash": (frozenset({"hash"}), lambda suite, key: _keyed_digest(key)),
@@ -362,7 +363,7 @@ class Hsm:
             raise CryptoError(f"no translation from {from_format} to {to_format}: the PAN would be lost")
         decrypt = self._pin_cipher(from_label, "open PINs", from_format)
         encrypt = self._pin_cipher(to_label, "seal PINs", to_format)
-        size, decode = pinblock.format_of(from_format).size, pinblock.decode
+        size, decode, same = pinblock.format_of(from_format).size, pinblock.decode, to_format == from_format
 
         def translate(pan: str, block: bytes) -> bytes:
             if len(block) != size:
@@ -370,7 +371,7 @@ class Hsm:
             clear = decrypt(block)
             pin = decode(from_format, clear, pan)
             # The same PIN of the same PAN is the same block (1.2 us).
-            return encrypt(clear if to_format == from_format else pinblock.encode(to_format, pin, pan))
+            return encrypt(clear if same else pinblock.encode(to_format, pin, pan))
 
         return translate
 

@@ -223,7 +223,7 @@ class Straight:
             return False  # what `ready` says, as long as the line's MAC key stands here
         if office.links.get(tid) is not link:
             office.heard(terminal, link, out)
-        exchange = Exchange(row.name, mid, tid, batch, stan)
+        exchange = Exchange(row.name, terminal.mid, terminal.tid, batch, stan)  # not the message's own texts: 120 bytes
         exchange.link, exchange.frame, exchange.asked = link, frame, (way, values)
         exchange.card = card
         self._carry(exchange, terminal, keys, counterpart, writer, pan, now, out)

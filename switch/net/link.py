@@ -106,7 +106,9 @@ class LinkProtocol(asyncio.Protocol):
             self._performer.bad_bytes(self, error)
             return
         if frames:
-            self.pass_on(frames if self._gate is None else self._gate.admit(frames))
+            going = frames if self._gate is None else self._gate.admit(frames)
+            if going:
+                self._performer.frames(self, going)
         if deframer.error is not None:
             self._performer.bad_bytes(self, deframer.error)
         elif deframer.rest and (frames or not had_begun):

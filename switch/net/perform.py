@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("shoudan")
 
-COMMIT_DELAY_S = 0.008
-COMMIT_ROWS = 512
+COMMIT_DELAY_S = 0.016
+COMMIT_ROWS = 1024
 """The most that a row waits for company, and the most that a commit carries, while there is no end of messages."""
 
 SLOW_COMMIT_S = 0.1

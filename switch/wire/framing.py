@@ -8,7 +8,7 @@ A `Framing` says which of these parts a link carries; nothing here looks into th
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from switch.wire.errors import FrameError
 
@@ -17,6 +17,10 @@ POS_HEADER_SIZE = 6
 NETWORK_HEADER_SIZE = 46
 _PREFIX_SIZE = {"bin2": 2, "ascii4": 4, "none": 0}
 _LENGTH_LIMIT = {"bin2": 0xFFFF, "ascii4": 9999, "none": 1 << 62}
+
+
+_new: Final = tuple.__new__
+"""A Frame without the call of its own constructor (0.2 us)."""
 
 
 class Frame(NamedTuple):
@@ -55,11 +59,12 @@ class Framing:
 
     def wrap(self, body: bytes, header: bytes = b"", tpdu: bytes = b"") -> bytes:
         """The bytes to send. Header and TPDU must have exactly the size this link carries, else FrameError."""
-        if len(tpdu) != (TPDU_SIZE if self.tpdu else 0):
-            raise FrameError("TPDU", self.prefix_size, f"{len(tpdu)} bytes, this link carries {5 if self.tpdu else 0}")
-        if len(header) != self.header:
-            raise FrameError("header", self.prefix_size, f"{len(header)} bytes, this link carries {self.header}")
-        size = len(tpdu) + len(header) + len(body)
+        before, after = len(tpdu), len(header)
+        if before != (TPDU_SIZE if self.tpdu else 0):
+            raise FrameError("TPDU", self.prefix_size, f"{before} bytes, this link carries {5 if self.tpdu else 0}")
+        if after != self.header:
+            raise FrameError("header", self.prefix_size, f"{after} bytes, this link carries {self.header}")
+        size = before + after + len(body)
         if size > self.frame_max:
             raise FrameError("length prefix", 0, f"{size} bytes exceed the link's maximum of {self.frame_max}")
         counted = size + self.prefix_size if self.counts_itself else size
@@ -133,11 +138,13 @@ class Deframer:
             if body_at < size and (data[0] << 8 | data[1]) == size - 2 <= self._framing.frame_max:
                 if self.error is not None:
                     raise self.error
-                return [Frame(data[2 : self._header_at], data[self._header_at : body_at], data[body_at:])]
+                header_at = self._header_at
+                return [_new(Frame, (data[2:header_at], data[header_at:body_at], data[body_at:]))]
         if self.error is not None:
             raise self.error
         buffer = self.rest + data if self.rest else data
         framing, prefix = self._framing, self._prefix
+        header_at, body_at = self._header_at - 2 + prefix, self._body_at - 2 + prefix
         frames: list[Frame] = []
         at, end = 0, len(buffer)
         try:
@@ -147,7 +154,9 @@ class Deframer:
                 if not size:
                     self.keepalives += 1
                 elif stop <= end:
-                    frames.append(framing.split(buffer[at + prefix : stop]))
+                    # `split`, which cannot fail here, without the call and the payload in between (0.4 us)
+                    header, body = at + header_at, at + body_at
+                    frames.append(_new(Frame, (buffer[at + prefix : header], buffer[header:body], buffer[body:stop])))
                 else:
                     break
                 at = stop
@@ -177,7 +186,7 @@ def _read_length(framing: Framing, data: bytes, at: int) -> int:
         size -= framing.prefix_size
     if size > framing.frame_max:
         raise FrameError("length prefix", 0, f"{size} bytes exceed the link's maximum of {framing.frame_max}")
-    if size <= framing.overhead:
+    if size <= (TPDU_SIZE if framing.tpdu else 0) + framing.header:
         raise FrameError("length prefix", 0, f"{size} bytes are too few for TPDU, header and a body")
     return size
 
