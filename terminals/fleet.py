@@ -247,8 +247,8 @@ def mint_operators(
         fares = [
             (line, str(zone + 1), minor + zone * minor // 2) for line, minor in first.items() for zone in range(_ZONES)
         ]
-        if fare_minor:
-            low, dear = fare_minor // 100 * 100, fare_minor % 100 / 100
+        if fare_minor and fares:
+            low, dear = fare_minor // 100 * 100, round(fare_minor % 100 / 100 * len(fares)) / len(fares)
             fares = [(line, zone, low + 100 * _falls(at, dear)) for at, (line, zone, _) in enumerate(fares)]
         gates = [
             Validator(f"9{n + 1:02d}{gate + 1:05d}", lines[gate % len(lines)], str(gate // len(lines) % _ZONES + 1))
