@@ -176,8 +176,7 @@ def _falls(n: int, share: float) -> bool:
 
 
 def _reads(n: int, kind: Kind) -> int:
-    """0 for the stripe alone, 1 with contacts, 2 with a field: each share spread evenly, the second within the first.
-    """
+    """0 for the stripe alone, 1 with contacts, 2 with a field: each share spread evenly, the second within the first."""
     at = n * _SPREAD % 10**9 / 10**9
     return (at < (kind.contact or 0.0)) + (at < min(kind.contactless or 0.0, kind.contact or 0.0))
 
@@ -210,9 +209,7 @@ def machine(key: bytes, n: int, kind: Kind = SHOP) -> Terminal:
     if kind.contact is not None:
         reads = reads[: 1 + _reads(n, kind)]
     model = ("ATM", "CRS")[n % 2]
-    return Terminal(
-        f"{MACHINES_FROM + n}", mid, MACHINE_MCC, f"{district}自助银行", suite, district, tmk, model, reads
-    )
+    return Terminal(f"{MACHINES_FROM + n}", mid, MACHINE_MCC, f"{district}自助银行", suite, district, tmk, model, reads)
 
 
 def _number(mcc: str, rank: int, place: int) -> tuple[str, str]:

@@ -28,7 +28,9 @@ class Province:
         self.census = census
         self.line = line
         pos, atm, gates = census.pos, census.atm, census.validators
-        shops = partial(shop_terminal, fleet_key(seed), kind=Kind(pos.sm4, pos.contact, pos.contactless, pos.a_merchant))
+        shops = partial(
+            shop_terminal, fleet_key(seed), kind=Kind(pos.sm4, pos.contact, pos.contactless, pos.a_merchant)
+        )
         machines = partial(machine, machines_key(seed), kind=Kind(atm.sm4, atm.contact, atm.contactless))
         self.operator: Operator | None = None
         if gates.terminals:

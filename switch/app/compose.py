@@ -62,11 +62,17 @@ def take_terminals(path: Path, hsm: Hsm, suites: Container[str]) -> list[Termina
     tmk). Raises ConfigError, naming each line at fault; then the HSM is not to be used.
     """
 
+    same: dict[str, str] = {}
+
+    def one(text: str) -> str:
+        """The same text is one object: a merchant has several terminals, a province 150,000 merchants."""
+        return same.setdefault(text, text)
+
     def accept(row: roster.TerminalRow) -> Terminal:
         fault = _master_key(row, hsm) if row.suite in suites else f"suite: the profile has none for {row.suite}"
         if fault:
             raise ValueError(fault)
-        return Terminal(row.tid, row.mid, row.mcc, row.merchant_name, row.suite)
+        return Terminal(row.tid, one(row.mid), one(row.mcc), one(row.merchant_name), one(row.suite))
 
     try:
         return roster.accept_terminals(path, accept)

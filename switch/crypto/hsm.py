@@ -28,7 +28,10 @@ from switch.crypto.block import Transform, adjust_parity, ecb_decryptor, ecb_enc
 from switch.crypto.cryptogram import IssuerKey, SessionKey
 from switch.crypto.errors import CryptoError, KcvMismatch, KeyBlockError, KeyNotFound, MacMismatch
 from switch.crypto.mac import ALGORITHMS, message_mac
+from switch.crypto.records import KeyRecord, Records
 from switch.crypto.track import open_track
+
+__all__ = ["CARRIES", "USAGES", "Exported", "Hsm", "KeyRecord"]
 
 NONCE = 12
 # Which keys may travel under which: a terminal's under its TMK, the network's under the ZMK.
@@ -36,16 +39,6 @@ CARRIES = {"tmk": frozenset({"tmk", "pik", "mak", "tdk"}), "zmk": frozenset({"zm
 USAGES = frozenset({*CARRIES["tmk"], *CARRIES["zmk"], "store", "hash", "pvk", "imk"})
 _PIN_KEYS = frozenset({"pik", "zpk"})
 _MAC_KEYS = frozenset({"mak", "zak"})
-
-
-class KeyRecord(NamedTuple):
-    """A key as it may be stored anywhere: `wrapped` is nonce, cipher text and tag under the LMK; `kcv` 4 bytes."""
-
-    label: str
-    usage: str
-    suite: str
-    wrapped: bytes
-    kcv: bytes
 
 
 class Exported(NamedTuple):
@@ -111,7 +104,7 @@ class Hsm:
         self._lmk = AESGCM(lmk)
         self._entropy = entropy
         self._nonces = b""
-        self._records: dict[str, KeyRecord] = {}
+        self._records = Records()
         self._contexts: OrderedDict[tuple[str, str], Any] = OrderedDict()
         self._contexts_max = contexts_max
         self._crowded = False
@@ -194,10 +187,10 @@ class Hsm:
 
     def record(self, label: str) -> KeyRecord:
         """What may be stored of a key; KeyNotFound."""
-        try:
-            return self._records[label]
-        except KeyError:
-            raise KeyNotFound(label) from None
+        record = self._records.get(label)
+        if record is None:
+            raise KeyNotFound(label)
+        return record
 
     def restore(self, record: Iterable[Any]) -> None:
         """Take back a record (also as a plain tuple); KeyBlockError unless it opens as what it says under this LMK."""
@@ -210,7 +203,7 @@ class Hsm:
         self._keep(taken)
 
     def labels(self) -> Iterator[str]:
-        """All labels, in the order in which they came."""
+        """All labels: a terminal's together, all others before them in the order in which they came."""
         return iter(tuple(self._records))
 
     def kcv(self, label: str) -> bytes:
@@ -225,7 +218,7 @@ class Hsm:
     def forget(self, label: str) -> None:
         """Drop a key; KeyNotFound."""
         self.record(label)
-        del self._records[label]
+        self._records.drop(label)
         self._drop_contexts(label)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -234,7 +227,7 @@ class Hsm:
         unfinished = target.with_name(target.name + ".new")
         lines = (
             json.dumps({**record._asdict(), "wrapped": record.wrapped.hex(), "kcv": record.kcv.hex()})
-            for record in self._records.values()
+            for record in map(self.record, self._records)
         )
         with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             file.writelines(line + "\n" for line in lines)
@@ -273,7 +266,7 @@ class Hsm:
         return len(self._records)
 
     def _keep(self, record: KeyRecord) -> None:
-        self._records[record.label] = record
+        self._records.put(record)
         self._drop_contexts(record.label)
 
     def _drop_contexts(self, label: str) -> None:

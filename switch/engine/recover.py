@@ -103,7 +103,7 @@ def _terminal(office: Office, row: dict[str, Any]) -> None:
     if terminal is None:
         return
     if terminal.batch_text != row["batch"]:
-        terminal.batch, terminal.uploaded = int(row["batch"]), {}
+        terminal.open_batch(int(row["batch"]))
     terminal.signed_in = row["event"] == "sign_in"
     for name in ("pik", "mak", "tdk"):
         if row[name]:
@@ -126,7 +126,7 @@ def _upload(office: Office, row: dict[str, Any]) -> None:
 def _download(office: Office, row: dict[str, Any]) -> None:
     terminal = office.books.terminals.get(row["tid"])
     if terminal is not None:
-        terminal.downloads[row["requirement"]] = row["version"]
+        terminal.fetch(row["requirement"], row["version"])
 
 
 def _finish(

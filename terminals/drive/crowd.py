@@ -25,7 +25,7 @@ Dialogue: TypeAlias = tuple[Any, Flow[Outcome]]
 _RECEIVE: Final = 8192
 _EVENTS: Final = 1024
 _WAIT_S: Final = 0.05
-_UNDER_WAY: Final = (errno.EINPROGRESS, errno.EAGAIN)
+_UNDER_WAY: Final = (0, errno.EINPROGRESS)
 _TAKEN: Final = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
 _TRIES: Final = 64
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
@@ -48,21 +48,11 @@ class Sources:
         chosen = tuple(f"127.0.{(n + 2) // 256}.{(n + 2) % 256}" for n in range(addresses))
         return cls(chosen, *ports)
 
-    def bind(self, sock: socket.socket) -> None:
-        """Give a socket its place. OSError where none of many tries finds one that is free."""
-        if not self.addresses:
-            return
-        for _ in range(_TRIES):
-            turn, which = divmod(self.used, len(self.addresses))
-            self.used += 1
-            try:
-                sock.bind((self.addresses[which], self._first + turn % self._count))
-                return
-            except OSError as error:
-                if error.errno not in _TAKEN:
-                    raise
-                self.taken += 1
-        raise OSError(errno.EADDRNOTAVAIL, "no local port is free")
+    def place(self) -> tuple[str, int]:
+        """The next place to leave from."""
+        turn, which = divmod(self.used, len(self.addresses))
+        self.used += 1
+        return self.addresses[which], self._first + turn % self._count
 
 
 class _One:
@@ -83,7 +73,7 @@ class _One:
 class Crowd:
     """Up to `at_once` dialogues at a time with the host at `address`.
 
-    `ended(key, outcome, seconds)` is told of each end; `idle()` is asked between two turns, and ends the run with
+    `ended(key, outcome, seconds)` is told of each end; `go_on()` is asked between two turns, and ends the run with
     False. `connections` counts those made, `most` those that were open at a time.
     """
 
@@ -94,7 +84,7 @@ class Crowd:
         sources: Sources,
         at_once: int,
         ended: Callable[[Any, Outcome, float], None],
-        idle: Callable[[], bool],
+        go_on: Callable[[], bool],
     ) -> None:
         self.line = line
         self._address = address
@@ -102,26 +92,26 @@ class Crowd:
         self._sources = sources
         self._at_once = at_once
         self._ended = ended
-        self._idle = idle
+        self._more = go_on
         self._epoll = select.epoll()
         self._open: dict[int, _One] = {}
         self._deadlines: deque[tuple[float, _One]] = deque()
         self.connections = self.most = 0
 
     def run(self, dialogue: Callable[[], Dialogue | None]) -> None:
-        """Run dialogues until `dialogue` has no more and all have ended, or `idle` says that it is enough."""
-        more = True
+        """Run dialogues until `dialogue` has no more and all have ended, or `go_on` says that it is enough."""
         try:
-            while more:
+            while self._more():
                 while len(self._open) < self._at_once and (start := dialogue()) is not None:
                     self._start(*start)
+                if not self._open:
+                    break
                 self.most = max(self.most, len(self._open))
                 for number, _ in self._epoll.poll(_WAIT_S, _EVENTS):
                     one = self._open.get(number)
                     if one is not None:
                         self._go_on(one)
                 self._expire()
-                more = self._idle() and bool(self._open)
         finally:
             for one in list(self._open.values()):
                 self._close(one)
@@ -158,14 +148,32 @@ class Crowd:
                 reply, error = None, HostUnreachable()
 
     def _connect(self, one: _One) -> None:
-        sock = one.sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        self._sources.bind(sock)
-        number = sock.connect_ex(self._address)
-        if number not in (0, *_UNDER_WAY):
-            raise OSError(number, "cannot connect")
-        self._epoll.register(sock.fileno(), _OUT)
-        self._open[sock.fileno()] = one
-        self.connections += 1
+        sources = self._sources
+        for _ in range(_TRIES if sources.addresses else 1):
+            sock = one.sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            number = self._leave(sock)
+            if number in _UNDER_WAY:
+                self._epoll.register(sock.fileno(), _OUT)
+                self._open[sock.fileno()] = one
+                self.connections += 1
+                return
+            sock.close()
+            one.sock = None
+            if number not in _TAKEN:
+                break
+            sources.taken += 1
+        raise OSError(number, "cannot connect")
+
+    def _leave(self, sock: socket.socket) -> int:
+        """Set out from the next place; the system's number for how that went."""
+        if self._sources.addresses:
+            # A port that rests after a connection to somebody else does not rest for us.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind(self._sources.place())
+            except OSError as error:
+                return error.errno or errno.EINVAL
+        return sock.connect_ex(self._address)
 
     def _send(self, one: _One) -> None:
         """Write what is left of the request; a connection that is not there yet is waited for."""
