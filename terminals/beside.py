@@ -5,6 +5,7 @@ host with issuers behind it; `lay_list` writes the terminals such a host has to 
 """
 
 import json
+import os
 import secrets
 import socket
 import subprocess
@@ -40,6 +41,11 @@ class Beside:
     process: "subprocess.Popen[bytes]"
     start_s: float
 
+    @property
+    def rss_mib(self) -> float | None:
+        """Its resident memory."""
+        return rss_mib(self.process.pid)
+
     def ask(self, do: str = "status") -> Any:
         """Ask it over its control socket. OSError, ValueError."""
         return ask(self.control, do)
@@ -56,6 +62,24 @@ def ask(control: Path, do: str) -> Any:
     if "error" in answer:
         raise ValueError(answer["error"])
     return answer["ok"]
+
+
+def rss_mib(pid: int) -> float | None:
+    """Resident memory of a process; None where it cannot be seen."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return None
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
+
+
+def cpu_s(pid: int) -> float:
+    """CPU, user and system, that a process has used, in seconds; 0 where it cannot be seen."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def lay_list(directory: Path, terminals: Iterable[Terminal], transport: bytes) -> None:

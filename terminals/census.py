@@ -1,7 +1,7 @@
 """Profiles of fleets: how many terminals of which kind, what they read, what is done at them, over which lines.
 
-A profile is data, a TOML file; those shipped stand in fleets/, and a user's own is read alike. What is wrong with one is
-told with its line and with what would be right.
+A profile is data, a TOML file; those shipped stand in fleets/, and a user's own is read alike. What is wrong with one
+is told with its line and with what would be right.
 """
 
 import difflib
@@ -220,7 +220,7 @@ def _check(census: Census, text: str, where: str) -> None:
     lines = sorted({*shipped_lines(), *census.named_lines})
     for name, part in (("pos", census.pos), ("atm", census.atm)):
         if part.contactless > part.contact:
-            reason = f"{part.contactless:g} is more than contact: who reads the one reads the other, {part.contact:g} at most"
+            reason = f"{part.contactless:g} is more than contact, which includes it: {part.contact:g} at most"
             raise _fault(text, where, [name, "contactless"], reason)
         kinds = [row.name for row in BY_NAME.values() if row.name.startswith("atm_") == (name == "atm")]
         for what, given, known in (("mix", part.mix, [*kinds, *WITHOUT_MONEY]), ("lines", part.lines, lines)):

@@ -176,7 +176,7 @@ def _falls(n: int, share: float) -> bool:
 
 
 def _reads(n: int, kind: Kind) -> int:
-    """0 for the stripe alone, 1 with contacts, 2 with a field: each share spread evenly, the second within the first."""
+    """0 for the stripe alone, 1 with contacts, 2 with a field too: each share spread evenly."""
     at = n * _SPREAD % 10**9 / 10**9
     return (at < (kind.contact or 0.0)) + (at < min(kind.contactless or 0.0, kind.contact or 0.0))
 
@@ -198,8 +198,10 @@ def machines_key(seed: int) -> bytes:
 
 
 def machine(key: bytes, n: int, kind: Kind = SHOP) -> Terminal:
-    """The machine of number `n` (from 0), from nothing but the fleet's key. Raises ValueError where merchant numbers run
-    out."""
+    """The machine of number `n` (from 0), from nothing but the fleet's key.
+
+    Raises ValueError where merchant numbers run out.
+    """
     drawn = hmac.digest(key, b"tmk %d" % n, "sha256")
     suite = "sm4" if _falls(n, kind.sm4_share) else "3des"
     tmk = adjust_parity(drawn[:16]) if suite == "3des" else drawn[:16]

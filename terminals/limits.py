@@ -1,4 +1,4 @@
-"""What this machine can give a fleet: descriptors, ports, memory; and refusals, each with the number that would work."""
+"""What this machine can give a fleet: descriptors, ports, memory; refusals, each with the number that would work."""
 
 import os
 import resource

@@ -9,7 +9,7 @@ those that have it.
 import pickle
 from collections.abc import Callable, Iterator
 from struct import Struct
-from typing import Any, Final
+from typing import Final
 
 from terminals.device.dialogue import Line
 from terminals.device.memory import Memory
@@ -40,7 +40,7 @@ class Rows:
         self.count = count
         self.terminal = terminal
         self._layouts = {
-            suite: (tuple(section.keys), section.mac, sum(key.bytes + key.pad + key.kcv for key in section.keys))
+            str(suite): (tuple(section.keys), section.mac, sum(key.bytes + key.pad + key.kcv for key in section.keys))
             for suite, section in line.profile.suites.items()
         }
         widest = max(size for _, _, size in self._layouts.values())
@@ -82,7 +82,7 @@ class Rows:
         flags = memory.signed_in * _SIGNED_IN | open_ * _OPEN
         self._record.pack_into(
             self._table, number * self._record.size, memory.stan, flags, memory.batch.encode("ascii"),
-            b"".join(part.encode("ascii").ljust(width, b"\0") for part, width in zip(memory.clock, (4, 6), strict=True)),
+            memory.clock[0].encode("ascii").ljust(4, b"\0") + memory.clock[1].encode("ascii"),
             memory.pinpad.wrapped,
         )  # fmt: skip
         page = _packed(memory)

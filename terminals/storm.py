@@ -24,19 +24,20 @@ Turn: TypeAlias = tuple[Rows, int, int]
 
 
 class Storm:
-    """Sign-ins of all terminals of a province that the acquirer knows, shops first, then machines.
+    """Sign-ins of all shop terminals of a province, then of its machines.
 
     `signed_in`, `failed` (after all tries) and `tried` count; `reasons` says how sign-ins failed.
     """
 
     def __init__(self, province: Province) -> None:
         self.province = province
-        self.terminals = sum(map(len, province.rows))
+        wanted = (province.shops, province.machines)
+        self.terminals = sum(map(len, wanted))
         self.signed_in = self.failed = self.tried = 0
         self.reasons: Counter[str] = Counter()
         self.took_s = array("f")
         self.stopped = False
-        self._first: Iterator[Turn] = ((rows, number, 1) for rows in province.rows for number in range(len(rows)))
+        self._first: Iterator[Turn] = ((rows, number, 1) for rows in wanted for number in range(len(rows)))
         self._again: deque[Turn] = deque()
         self._row = 0
 
@@ -77,4 +78,5 @@ class Storm:
         ordered = sorted(self.took_s)
         last = len(ordered) - 1
         shares = (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
-        return {name: round(ordered[int(last * share)] * 1000, 2) if ordered else 0.0 for name, share in shares}
+        found = {name: round(ordered[int(last * share)] * 1000, 2) if ordered else 0.0 for name, share in shares}
+        return {"mean": round(sum(ordered) / max(1, len(ordered)) * 1000, 2), **found}

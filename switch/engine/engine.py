@@ -8,6 +8,7 @@ from switch.crypto.hsm import Hsm
 from switch.engine.authorize import AuthorizeDesk
 from switch.engine.books import Books, Terminal
 from switch.engine.counterpart import Counterpart
+from switch.engine.hsmqueue import HsmQueue
 from switch.engine.limits import USUAL_LIMITS, Limits
 from switch.engine.manage import ManageDesk
 from switch.engine.office import Office
@@ -34,7 +35,8 @@ class Engine:
     `terminals` are all it knows; `hsm` holds their master keys (`tmk/TID`), the counterparts' (`zmk/NAME`), and the
     storage and hash keys of the journal. Links named after a counterpart are that counterpart's line; all other links
     are terminals'. `limits` is how much may wait, `chips` what terminals are told about chips. `tariff` is what was
-    last taken whole; it only stands here, fees are worked out from the books.
+    last taken whole; it only stands here, fees are worked out from the books. `hsm_queue` is the model of an HSM around
+    this machine, if there is one: then that is the machine to be performed.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Engine:
         self._manage = ManageDesk(self.office, self._reverse.saf)
         self._leaving: set[str] = set()
         self.tariff: Tariff | None = None
+        self.hsm_queue: HsmQueue | None = None
 
     # doors
 
@@ -218,6 +221,7 @@ class Engine:
             "inflight": sum(len(c.inflight) for c in office.counterparts.values()),
             "stored": len(self._reverse.saf),
             "signed_in": sum(t.signed_in for t in office.books.terminals.values()),
+            "hsm": self.hsm_queue.status() if self.hsm_queue is not None else None,
             "tariff": f"{self.tariff.name}: {len(self.tariff.rows)} rows" if self.tariff else "",
             "counterparts": {
                 c.name: {
