@@ -21,11 +21,11 @@ from switch.crypto.block import ecb_encryptor, kcv
 from switch.crypto.hsm import Hsm
 from switch.wire.roster import TRANSPORT_KEY, TerminalRow, write_terminals
 from terminals.fleet import Terminal
+from terminals.own import TransportKey
 
 LIST, KEYS = "terminals.csv", "transport-keys.csv"
 START_S: Final = 600.0
 _STOP_S: Final = 60.0
-_SUITE: Final = "sm4"
 
 
 class HostFailed(Exception):
@@ -82,32 +82,38 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def lay_list(directory: Path, terminals: Iterable[Terminal], transport: bytes) -> None:
-    """Write terminals.csv, master keys under a transport key of 16 bytes, and that key beside it."""
-    encrypt = ecb_encryptor(_SUITE, transport)
+def lay_list(directory: Path, terminals: Iterable[Terminal], key: TransportKey) -> None:
+    """Write terminals.csv, master keys under a transport key, and that key beside it."""
+    encrypt = ecb_encryptor(key.suite, key.key)
     write_terminals(
         directory / LIST,
         (
             TerminalRow(
                 one.tid, one.mid, one.mcc, one.merchant_name, one.suite, one.model, one.capabilities, one.district,
-                one.topology, encrypt(one.tmk), kcv(one.suite, one.tmk),
+                one.topology, encrypt(one.tmk), kcv(one.suite, one.tmk), key.label,
             )
             for one in terminals
         ),
     )  # fmt: skip
     keys = directory / KEYS
     keys.touch(mode=0o600)
-    keys.write_text(f"label,suite,key,kcv\n{TRANSPORT_KEY},{_SUITE},{transport.hex()},{kcv(_SUITE, transport).hex()}\n")
+    value = kcv(key.suite, key.key).hex()
+    keys.write_text(f"label,suite,key,kcv\n{key.label},{key.suite},{key.key.hex()},{value}\n")
+
+
+def fresh_key() -> TransportKey:
+    """A transport key that nobody has yet."""
+    return TransportKey(TRANSPORT_KEY, "sm4", secrets.token_bytes(16))
 
 
 def lay(directory: Path, terminals: Iterable[Terminal], speaks: str, hsm_ops: int = 0) -> None:
     """Write all that a switch for these terminals needs into `directory`; `speaks` is their profile."""
-    transport, lmk = secrets.token_bytes(16), secrets.token_bytes(32)
-    lay_list(directory, terminals, transport)
+    key, lmk = fresh_key(), secrets.token_bytes(32)
+    lay_list(directory, terminals, key)
     hsm = Hsm(lmk, secrets.token_bytes)
     hsm.generate("store/journal", "store", "aes", 32)
     hsm.generate("hash/journal", "hash", "aes", 32)
-    hsm.import_clear(TRANSPORT_KEY, "tmk", _SUITE, transport)
+    hsm.import_clear(key.label, "tmk", key.suite, key.key)
     hsm.save(directory / "switch.keys")
     (directory / "switch.lmk").touch(mode=0o600)
     (directory / "switch.lmk").write_text(lmk.hex() + "\n")

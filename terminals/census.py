@@ -231,9 +231,3 @@ def _check(census: Census, text: str, where: str) -> None:
                 raise _fault(text, where, [name, what], "all shares are 0: one is needed at least")
     if not census.terminals:
         raise _fault(text, where, [], f"no terminals: {', '.join(_KINDS)} need one with terminals = 1 or more")
-
-
-def lines_of(census: Census, part: Stations) -> list[tuple[str, LineProfile, float]]:
-    """The lines of a part: name, line, share of 1; none where it names none."""
-    whole = sum(part.lines.values())
-    return [(name, census.line(name), share / whole) for name, share in part.lines.items() if share]

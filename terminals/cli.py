@@ -6,7 +6,6 @@ import os
 import ssl
 import tempfile
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -19,10 +18,11 @@ from switch.wire.errors import WireError
 from switch.wire.profile import PosProfile, load_profile
 from switch.wire.tls import client_context
 from switch.wire.transactions import BY_NAME
-from terminals.beside import KEYS, LIST, HostFailed, lay_list
+from terminals.beside import KEYS, LIST, HostFailed, fresh_key, lay_list
 from terminals.census import Census, is_census, load_census, shipped
 from terminals.device.dialogue import Line
-from terminals.limits import Impossible
+from terminals.field import FieldOrder, FieldRun
+from terminals.limits import ROW_BYTES, Impossible, check_memory, memory_bytes
 from terminals.mixes import MIX
 from terminals.muster import StormOrder, storm
 from terminals.own import ENVIRONMENT, TransportKey, own_cards, own_terminals, parse_transport_keys, read_transport_keys
@@ -65,7 +65,11 @@ Control = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Storm: control socket of the host, a switch of yours, to ask it.")
 ]
 WriteList = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="With a fleet's profile: write its terminals.csv and end.")
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="With a fleet's profile: write its terminals.csv, under the key of --kek-file or a new one, and end.",
+    ),
 ]
 KekFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help=f"Transport keys of the master keys; without it ${ENVIRONMENT}.")
@@ -208,21 +212,23 @@ def fleet(
     """
     console = Console(stderr=json_to == "-", highlight=False)
     try:
+        how: dict[str, Any] = {
+            "mix": read_mix(mix), "seconds": seconds, "kept": not one_connection, "settle": settle, "rest_s": rest,
+            "seed": seed, "tls": tls_of(tls_ca, tls_cert), "habits": read_amounts(amount) if amount else OWN_HABITS,
+        }  # fmt: skip
         if is_census(profile):
             asked = _Asked(profile, terminals, speaks, SEED if seed is None else seed, host, out, json_to)
             if write_list is not None:
-                code = _listed(asked, write_list, console)
+                code = _listed(asked, write_list, transport_keys(kek_file), console)
             elif sign_in_storm:
                 code = _stormed(asked, (at_once, addresses, hsm_ops), control, console)
             else:
-                raise BadOrder(f"--profile {profile} is a fleet: --sign-in-storm or --write-list is needed")
+                paying = own_cards(cards, pin_file) if cards is not None else []
+                code = _traded(FieldOrder(**asked.field(), cards=paying, rate=rate, **how), out, json_to, console)
         else:
-            order = Order(
-                mix=read_mix(mix), rate=rate, seconds=seconds, kept=not one_connection, settle=settle, rest_s=rest,
-                habits=read_amounts(amount) if amount else OWN_HABITS, seed=seed, tls=tls_of(tls_ca, tls_cert),
-                **_own(host, profile, terminals, cards, kek_file, pin_file),
-            )  # fmt: skip
-            code = _traded(replace(order, rate=rate or len(order.terminals) * RATE_PER_TERMINAL), out, json_to, console)
+            own = _own(host, profile, terminals, cards, kek_file, pin_file)
+            own["rate"] = rate or len(own["terminals"]) * RATE_PER_TERMINAL
+            code = _traded(Order(**own, **how), out, json_to, console)
     except (BadOrder, WireError, Impossible, HostFailed) as error:
         raise _ended(str(error), BAD_USAGE) from None
     except NobodySignedIn as error:
@@ -247,8 +253,12 @@ def _own(
 
 def _traded(order: Order, out: Path | None, json_to: str, console: Console) -> int:
     run_directory(out)
-    told = f"{len(order.terminals):,} terminals, {len(order.cards):,} cards, {order.rate:g} customers/s"
-    console.print(f"{told} for {order.seconds:g} s, to {order.host}:{order.port}", soft_wrap=True, markup=False)
+    count, rate, cards = len(order.terminals), order.rate, f"{len(order.cards):,} cards"
+    if isinstance(order, FieldOrder):
+        count, rate = order.census.terminals, order.rate or sum(order.census.rates[:2])
+        cards = cards if order.cards else "the invented issuers' cards"
+    told = f"{count:,} terminals, {cards}, {rate:.3g} customers/s for {order.seconds:g} s"
+    console.print(f"{told}, to {order.host}:{order.port}", soft_wrap=True, markup=False)
     data = _played(order, out, console)
     summary(data, console)
     _write(data, json_to, out)
@@ -275,16 +285,28 @@ class _Asked(NamedTuple):
             raise BadOrder(f"--terminals {self.terminals!r}: of a fleet's profile a number is needed, 1 or more")
         return census.scaled(int(self.terminals))
 
+    def field(self) -> dict[str, Any]:
+        """The beginning of a FieldOrder."""
+        if not self.host:
+            raise BadOrder("--host: is needed; only --sign-in-storm and --write-list do without")
+        census = self.census()
+        check_memory(census.terminals, ROW_BYTES, memory_bytes())
+        there, port = address(self.host)
+        return {
+            "host": there, "port": port, "profile": pos_profile(self.speaks or census.speaks), "terminals": (),
+            "census": census, "cards_seed": self.seed,
+        }  # fmt: skip
 
-def _listed(asked: _Asked, directory: Path, console: Console) -> int:
-    """Write the list of a fleet's terminals, for the host they will call."""
+
+def _listed(asked: _Asked, directory: Path, keys: list[TransportKey], console: Console) -> int:
+    """Write the list of a fleet's terminals, for the host they will call, under the first of the transport keys."""
     census = asked.census()
     province = Province(census, asked.seed, Line(pos_profile(asked.speaks or census.speaks)))
     if (directory / LIST).exists():
         raise BadOrder(f"--write-list {directory}: holds a {LIST}, name another")
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lay_list(directory, province.registered(), os.urandom(16))
+        lay_list(directory, province.registered(), keys[0] if keys else fresh_key())
     except OSError as error:
         raise BadOrder(f"--write-list {directory}: {error.strerror}") from None
     console.print(f"{directory / LIST}, {directory / KEYS}", soft_wrap=True, markup=False)
@@ -327,7 +349,7 @@ def _played(order: Order, out: Path | None, console: Console) -> dict[str, Any]:
     screen = Screen(console, order.seconds)
 
     async def play() -> dict[str, Any]:
-        run = Run(order, screen.tell)
+        run = (FieldRun if isinstance(order, FieldOrder) else Run)(order, screen.tell)
         try:
             return await run.play()
         finally:

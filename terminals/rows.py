@@ -108,6 +108,10 @@ class Rows:
             if flags & _OPEN:
                 yield number
 
+    def paged(self) -> list[int]:
+        """The numbers of terminals that are not out and have more than a record."""
+        return [number for number in self._pages if number not in self.out]
+
     @property
     def bytes(self) -> int:
         """What all rows take, and what stands beside them."""

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import msgspec
 
-from scenarios.day import People
 from scenarios.drill.answers import Answer
 from scenarios.drill.keep import Keeper, kept
 from switch.app.serve import run_loop
@@ -30,6 +29,7 @@ from terminals.flow import Flow
 from terminals.hands import Hand
 from terminals.mixes import WHOLE_MIX
 from terminals.own import own_terminals, read_transport_keys
+from terminals.people import People
 from terminals.trade import Site, Trade
 
 

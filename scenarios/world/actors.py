@@ -4,7 +4,6 @@ import random
 from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
-from scenarios.day import People
 from scenarios.machines import Machines
 from scenarios.world.host import Host
 from scenarios.world.network import Clock, End, Road, Wire
@@ -23,6 +22,7 @@ from terminals.flow import Apdu, Ask, Call, Cancelled, CardRemoved, Flow, FlowEr
 from terminals.hands import Hand
 from terminals.holders import Holders, Visit
 from terminals.mixes import WHOLE_MIX
+from terminals.people import People
 from terminals.trade import Errand, Habits, Site, Trade
 
 STRAY: Final = "9990000000000000"
