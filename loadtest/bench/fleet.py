@@ -40,7 +40,7 @@ def bench_fleet(
     assert isinstance(spoken, PosProfile)
     order = StormOrder(census=census, profile=spoken, speaks=census.speaks, seed=SEED, directory=directory / "whole")
     province = order.province()
-    figures = storm(order, province, _progress(told))
+    figures = _storm(order, province, told)
     told(f"signed in: {figures['signed_in']:,} in {figures['sign_in_s']} s; the switch starts again")
     figures["again"] = _again(order, province)
     brisk = min(BRISK, census.terminals)
@@ -49,9 +49,17 @@ def bench_fleet(
             census=census.scaled(brisk), profile=spoken, speaks=census.speaks, seed=SEED, directory=directory / name,
             hsm_ops=rate,
         )  # fmt: skip
-        short = storm(few, few.province(), _progress(told))
+        short = _storm(few, few.province(), told)
         wanted = ("signed_in", "sign_in_s", "sign_ins_per_s", "latency_ms", "cpu_us_a_sign_in", "hsm", "limit")
         figures[name] = {key: short[key] for key in wanted}
+    return figures
+
+
+def _storm(order: StormOrder, province: Province, told: Callable[[str], None]) -> dict[str, Any]:
+    """A storm; one that is broken off breaks the bench off."""
+    figures = storm(order, province, _progress(told))
+    if figures["interrupted"]:
+        raise KeyboardInterrupt
     return figures
 
 

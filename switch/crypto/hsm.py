@@ -82,6 +82,8 @@ _PURPOSES: dict[str, tuple[frozenset[str], Callable[[str, bytes], Any]]] = {
     **{name: (_MAC_KEYS, partial(message_mac, name)) for name in ALGORITHMS},
 }
 
+_PURPOSES_OF = {usage: [name for name, (usages, _) in _PURPOSES.items() if usage in usages] for usage in USAGES}
+
 
 def _binding(label: str, usage: str, suite: str) -> bytes:
     return "\0".join(("shoudan key", label, usage, suite)).encode()
@@ -119,6 +121,16 @@ class Hsm:
 
     def generate(self, label: str, usage: str, suite: str, length: int = 16) -> None:
         """A fresh random key (DES keys with odd parity and unlike halves); it replaces one of the same usage."""
+        self._put(label, usage, suite, self._fresh(suite, length))
+
+    def issue(self, label: str, usage: str, suite: str, length: int, under: str) -> Exported:
+        """`generate` and `export` in one: a fresh key, given out under `under`."""
+        self._may_carry(under, usage)
+        key = self._fresh(suite, length)
+        kcv = self._put(label, usage, suite, key)
+        return Exported(self._context(under, "wrap")(key), kcv)
+
+    def _fresh(self, suite: str, length: int) -> bytes:
         if length not in suite_of(suite).lengths:
             raise CryptoError(f"no {suite} key has {length} bytes")
         key = self._entropy(length)
@@ -126,7 +138,7 @@ class Hsm:
             key = adjust_parity(key)
             while length > 8 and key[:8] == key[8:16]:
                 key = adjust_parity(self._entropy(length))
-        self._put(label, usage, suite, key)
+        return key
 
     def import_clear(self, label: str, usage: str, suite: str, *components: bytes) -> None:
         """The key ceremony: the one door for clear values, of which the key is the exclusive-or.
@@ -164,7 +176,8 @@ class Hsm:
         if usage not in CARRIES.get(carrier, ()):
             raise CryptoError(f"key {under!r} is a {carrier} and carries no {usage}")
 
-    def _put(self, label: str, usage: str, suite: str, key: bytes, sent: bytes | None = None) -> None:
+    def _put(self, label: str, usage: str, suite: str, key: bytes, sent: bytes | None = None) -> bytes:
+        """Keep a key; its check value, which `sent` must begin."""
         if usage not in USAGES:
             raise CryptoError(f"unknown key usage {usage!r}")
         if not (label and label.isprintable() and len(label) <= 64):
@@ -182,6 +195,7 @@ class Hsm:
         nonce = self._entropy(NONCE)
         wrapped = nonce + self._lmk.encrypt(nonce, key, _binding(label, usage, suite))
         self._keep(KeyRecord(label, usage, suite, wrapped, value[:4]))
+        return value[:4]
 
     # Records
 
@@ -217,9 +231,9 @@ class Hsm:
 
     def forget(self, label: str) -> None:
         """Drop a key; KeyNotFound."""
-        self.record(label)
+        usage = self.record(label).usage
         self._records.drop(label)
-        self._drop_contexts(label)
+        self._drop_contexts(label, usage)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all records as JSON lines (hex for bytes), whole or not at all, readable by the owner only."""
@@ -267,10 +281,10 @@ class Hsm:
 
     def _keep(self, record: KeyRecord) -> None:
         self._records.put(record)
-        self._drop_contexts(record.label)
+        self._drop_contexts(record.label, record.usage)
 
-    def _drop_contexts(self, label: str) -> None:
-        for purpose in _PURPOSES:
+    def _drop_contexts(self, label: str, usage: str) -> None:
+        for purpose in _PURPOSES_OF[usage]:
             self._contexts.pop((label, purpose), None)
 
     def _clear(self, record: KeyRecord) -> bytes:

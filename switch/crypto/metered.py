@@ -6,7 +6,7 @@ opens a track. What only guards the journal, sealing and hashing, no payment HSM
 
 from typing import Any
 
-from switch.crypto.hsm import Hsm
+from switch.crypto.hsm import Exported, Hsm
 
 
 class MeteredHsm(Hsm):
@@ -19,9 +19,14 @@ class MeteredHsm(Hsm):
         self.operations = 0
 
     def generate(self, label: str, usage: str, suite: str, length: int = 16) -> None:
-        """As `Hsm.generate`; the export that follows is the same command."""
+        """As `Hsm.generate`."""
         self.operations += 1
         super().generate(label, usage, suite, length)
+
+    def issue(self, label: str, usage: str, suite: str, length: int, under: str) -> Exported:
+        """As `Hsm.issue`."""
+        self.operations += 1
+        return super().issue(label, usage, suite, length, under)
 
     def import_key(
         self, label: str, usage: str, suite: str, wrapped: bytes, under: str, kcv: bytes | None = None

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 PACKED: Final = ("tmk", "pik", "mak", "tdk")
 """Usages whose keys, under the label usage/owner, are packed with the owner's others."""
+_NUMBER: Final = {usage: number for number, usage in enumerate(PACKED)}
 _SUITES: Final = ("3des", "sm4")
 _KCV: Final = 4
 _HEAD: Final = 2 + _KCV
@@ -49,14 +50,22 @@ class Records:
 
     def put(self, record: KeyRecord) -> None:
         """Keep a record; it replaces one of the same label."""
-        self.drop(record.label)
         usage, _, owner = record.label.partition("/")
-        if usage == record.usage and usage in PACKED and owner and record.suite in _SUITES and "/" not in owner:
-            head = bytes((PACKED.index(usage) | _SUITES.index(record.suite) << 4, len(record.wrapped)))
-            self._owners[owner] = self._owners.get(owner, b"") + head + record.kcv + record.wrapped
-        else:
+        number, wrapped = _NUMBER.get(usage), record.wrapped
+        packed = self._owners.get(owner, b"")
+        at = _find(packed, usage) if packed else -1
+        if number is None or usage != record.usage or not owner or record.suite not in _SUITES:
+            self.drop(record.label)
             self._plain[record.label] = record
-        self._count += 1
+            self._count += 1
+            return
+        one = bytes((number | _SUITES.index(record.suite) << 4, len(wrapped))) + record.kcv + wrapped
+        if at >= 0:
+            self._owners[owner] = packed[:at] + one + packed[at + _HEAD + packed[at + 1] :]
+            return
+        if self._plain.pop(record.label, None) is None:
+            self._count += 1
+        self._owners[owner] = packed + one
 
     def drop(self, label: str) -> None:
         """Forget a record, if it is there."""
@@ -92,9 +101,7 @@ class Records:
 
 def _find(packed: bytes, usage: str) -> int:
     """Where the key of this usage begins, -1 where it is not there."""
-    if usage not in PACKED:
-        return -1
-    wanted, at, end = PACKED.index(usage), 0, len(packed)
+    wanted, at, end = _NUMBER.get(usage), 0, len(packed)
     while at < end:
         if packed[at] & 15 == wanted:
             return at
