@@ -255,7 +255,7 @@ def _traded(order: Order, out: Path | None, json_to: str, console: Console) -> i
     run_directory(out)
     count, rate, cards = len(order.terminals), order.rate, f"{len(order.cards):,} cards"
     if isinstance(order, FieldOrder):
-        count, rate = order.census.terminals, order.rate or sum(order.census.rates[:2])
+        count, rate = order.census.terminals, order.rate or sum(order.census.rates)
         cards = cards if order.cards else "the invented issuers' cards"
     told = f"{count:,} terminals, {cards}, {rate:.3g} customers/s for {order.seconds:g} s"
     console.print(f"{told}, to {order.host}:{order.port}", soft_wrap=True, markup=False)

@@ -1,6 +1,6 @@
 """A fleet by its profile at work against a host: its terminals as rows, its shares, mixes, amounts and lines.
 
-Terminals sign in when somebody comes. Validators ride offline and call nobody: they have no part in this run.
+Terminals sign in when somebody comes. Validators take electronic cash offline and call nobody.
 """
 
 import random
@@ -25,6 +25,7 @@ from terminals.mixes import MIX
 from terminals.people import People
 from terminals.province import Province
 from terminals.readers import Readers, calendar
+from terminals.rides import Rides
 from terminals.rows import Rows
 from terminals.run import FIRST_STAN_MAX, Cards, Order, Run
 from terminals.trade import AT_ONCE, Habits, Purse, Trade
@@ -59,8 +60,7 @@ class FieldRun(Run):
         purse, hands = self._people(draw)
         readers = Readers(load_chips(SHIPPED_CHIPS), calendar, draw.randbytes)
         readers.parameters = demo_parameters(ca_keys())
-        rates = dict(zip(("pos", "atm"), census.rates, strict=False))
-        whole = sum(rates.values())
+        rates = dict(zip(("pos", "atm", "validators"), census.rates, strict=True))
         found: list[tuple[Trade, float]] = []
         shops = Shops(line, purse, self.figures, draw, census.pos.mix or MIX, _habits(census.pos), self.slips.keep,
                       hands=hands)  # fmt: skip
@@ -72,6 +72,11 @@ class FieldRun(Run):
             if len(rows):
                 fit = partial(_fit, rows, readers, draw)
                 found.append((trade.settle_in(rows, self._sessions(line, part), fit), rates[name]))
+        gates = self.province.gates
+        if gates is not None and hands is not None:
+            rides = Rides(line, purse, self.figures, draw, {"echo": 1}, hands=hands)
+            found.append((rides.board(gates, readers.parameters, draw.randbytes), rates["validators"]))
+        whole = sum(rate for _, rate in found)
         if order.rate and whole:
             return [(trade, rate * order.rate / whole) for trade, rate in found]
         return [(trade, order.rate / len(found)) for trade, _ in found] if order.rate else found
@@ -99,8 +104,8 @@ class FieldRun(Run):
     async def _sign_in(self) -> None:
         """Some terminals of each kind: a host that lets none of them in is not asked by the others."""
         for trade, _ in self.trades:
-            assert isinstance(trade, InRows)
-            await self._let_in(trade, trade.some(AT_ONCE))
+            if isinstance(trade, InRows):
+                await self._let_in(trade, trade.some(AT_ONCE))
 
     def _size(self) -> dict[str, Any]:
         census = self.order.census
@@ -111,7 +116,12 @@ class FieldRun(Run):
             "cards": len(self.order.cards),
             "opened": sum(len(rows.paged()) for rows in (self.province.shops, self.province.machines)),
             "rows_mib": round(self.province.bytes / 2**20, 1),
+            "taps": next((self._taps(trade) for trade, _ in self.trades if isinstance(trade, Rides)), {}),
         }
+
+    def _taps(self, rides: Rides) -> dict[str, Any]:
+        mean = round(rides.paid_minor / rides.rides, 1) if rides.rides else 0.0
+        return {"rides": rides.rides, "mean_minor": mean, "refused": dict(rides.refused)}
 
 
 def _habits(part: Stations) -> Habits:

@@ -57,6 +57,7 @@ FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
     # Customers come by chance and wait on a loop; everything else a fleet is made of does neither.
     "terminals.trade": ({"terminals", "switch.wire", "switch.crypto.errors"}, set(), IO - {"asyncio"}),
     "terminals.run": ({"terminals", "switch.wire"}, set(), IO - {"asyncio"}),
+    "terminals.rides": ({"terminals", "switch.wire"}, set(), CHANCE | IO - {"asyncio"}),
     "terminals.machines": ({"terminals", "switch.wire"}, set(), IO),
     "terminals.people": ({"switch.issuer.portfolio"}, set(), IO),
     "terminals.field": ({"terminals", "switch.wire", "switch.issuer.portfolio"}, set(), IO),
