@@ -114,6 +114,7 @@ class FieldRun(Run):
             **{name: getattr(census, name).terminals for name in ("pos", "atm", "validators")},
             "terminals": self.province.terminals,
             "cards": len(self.order.cards),
+            "signed_in": sum(rows.signed_in for rows in (self.province.shops, self.province.machines)),
             "opened": sum(len(rows.paged()) for rows in (self.province.shops, self.province.machines)),
             "rows_mib": round(self.province.bytes / 2**20, 1),
             "taps": next((self._taps(trade) for trade, _ in self.trades if isinstance(trade, Rides)), {}),

@@ -34,10 +34,10 @@ class Rows:
     Between `take` and `put` a terminal's memory is out: nobody else is to take it.
     """
 
-    __slots__ = ("_blank", "_layouts", "_pages", "_record", "_table", "count", "out", "terminal")
+    __slots__ = ("_blank", "_count", "_layouts", "_pages", "_record", "_table", "out", "terminal")
 
     def __init__(self, count: int, terminal: Callable[[int], Terminal], line: Line) -> None:
-        self.count = count
+        self._count = count
         self.terminal = terminal
         self._layouts = {
             str(suite): (tuple(section.keys), section.mac, sum(key.bytes + key.pad + key.kcv for key in section.keys))
@@ -51,7 +51,7 @@ class Rows:
         self.out: dict[int, tuple[Memory, Terminal]] = {}
 
     def __len__(self) -> int:
-        return self.count
+        return self._count
 
     def take(self, number: int) -> Memory:
         """The memory of a terminal, as it was put, or as out of the box. KeyError for one that is out."""
@@ -103,7 +103,7 @@ class Rows:
         return sum(flags & _SIGNED_IN for flags in self._table[4 :: self._record.size])
 
     def open(self) -> Iterator[int]:
-        """The numbers of terminals that are not out and owe something, or have an open batch."""
+        """The numbers of terminals that owed something, or had an open batch, when they were put."""
         for number, flags in enumerate(self._table[4 :: self._record.size]):
             if flags & _OPEN:
                 yield number
@@ -118,7 +118,7 @@ class Rows:
         return len(self._table) + sum(map(len, self._pages.values()))
 
     def __repr__(self) -> str:
-        return f"Rows({self.count} terminals, {len(self._pages)} with more than a record, {len(self.out)} out)"
+        return f"Rows({self._count} terminals, {len(self._pages)} with more than a record, {len(self.out)} out)"
 
 
 class GateRows:

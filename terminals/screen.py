@@ -146,6 +146,11 @@ def summary(data: Mapping[str, Any], console: Console) -> None:
     grid.add_row("reversals 冲正", ", ".join(f"{count:,} {state}" for state, count in reversals.items()))
     kept = ", ".join(f"{count:,} {verdict}" for verdict, count in data["settlements"].items())
     grid.add_row("settlements 结算", kept or "none")
+    taps = data.get("taps")
+    if taps:
+        refused = sum(taps["refused"].values())
+        yuan = f"{taps['mean_minor'] / 100:.2f} yuan a tap 元每次"
+        grid.add_row("rides 乘车", f"{taps['rides']:,}, {refused:,} refused 拒绝, {yuan}")
     for reason, count in data["unsent"].items():
         grid.add_row("not sent 未发出", escape(f"{count:,}: {reason}"))
     for reason, count in data["faults"].items():

@@ -169,6 +169,7 @@ def written(directory: Path) -> Path:
     file.write_text(
         'name = "mine"\n[pos]\nterminals = 30\ncontactless = 0.5\na_day = 20.0\nmix = { sale = 8, balance = 2 }\n'
         "[atm]\nterminals = 10\ncontactless = 0.5\na_day = 60.0\nmix = { atm_withdrawal = 9, atm_inquiry = 1 }\n"
+        "[validators]\nterminals = 60\nfare_minor = 109\na_day = 10.0\n"
     )
     return file
 
@@ -203,7 +204,9 @@ def test_a_fleet_by_its_profile_pays_and_settles_at_a_host(tmp_path: Path) -> No
         house.stop()
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads((tmp_path / "out" / "fleet.json").read_text())
-    assert (told["fleet"], told["terminals"], told["pos"], told["atm"]) == ("mine", 40, 30, 10)
+    assert (told["fleet"], told["terminals"], told["pos"], told["atm"]) == ("mine", 100, 30, 10)
+    assert told["taps"]["rides"] > 10
+    assert 100 <= told["taps"]["mean_minor"] <= 200
     assert told["open"] == []
     assert told["reversals"]["pending"] == 0
     assert set(told["by_transaction"]) <= {"sale", "balance", "atm_withdrawal", "atm_inquiry"}

@@ -101,6 +101,8 @@ class Engine:
         counterpart = self.office.counterparts.get(link.name) if link.name else None
         if counterpart is not None:
             self._manage.line_down(counterpart, link, now, out)
+        elif self.office.links.get(link.peer) is link:
+            del self.office.links[link.peer]  # a province on short connections would leave half a million behind
 
     # where things go
 
