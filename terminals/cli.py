@@ -75,7 +75,12 @@ KekFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help=f"Transport keys of the master keys; without it ${ENVIRONMENT}.")
 ]
 PinFile = Annotated[Path | None, typer.Option(metavar="FILE", help="PINs (columns pan, pin) not in cards.csv.")]
-Rate = Annotated[float, typer.Option(min=0.0, help=f"Customers a second; 0: {RATE_PER_TERMINAL} a terminal.")]
+Rate = Annotated[
+    float,
+    typer.Option(
+        min=0.0, help=f"Customers a second; 0: {RATE_PER_TERMINAL} a terminal, or what the fleet's profile says."
+    ),
+]
 Seconds = Annotated[float, typer.Option(min=0.1, help="How long they come.")]
 Mix = Annotated[str, typer.Option(metavar="KIND=SHARE,...", help="What they want.")]
 Amount = Annotated[str, typer.Option(metavar="MIN-MAX", help="Purchases in yuan; without it as in a shop.")]
@@ -206,9 +211,8 @@ def fleet(
     They sign in, pay by the mix, reverse what stayed unanswered and settle. Card numbers, tracks, PINs and keys are
     read from files, never from the command line, and stand in no output.
 
-    Exits 0 when all is done; 1 when something stayed open: a reversal the host never took, a batch not settled, a
-    terminal not signed in; 2 for bad usage or a file at fault (line and reason on stderr, nothing loaded); 3 when the
-    host let no terminal in; 4 when it was lost in a storm: what was seen until then is told.
+    Exits 0 when all is done; 1 when something stayed open: a reversal, a batch, a terminal; 2 for bad usage or a file
+    at fault, by its line; 3 when the host let no terminal in; 4 when a storm lost it, with what was seen until then.
     """
     console = Console(stderr=json_to == "-", highlight=False)
     try:
@@ -218,16 +222,17 @@ def fleet(
         }  # fmt: skip
         if is_census(profile):
             asked = _Asked(profile, terminals, speaks, SEED if seed is None else seed, host, out, json_to)
+            _refuse(mix != MIX_AS_GIVEN or amount, "--mix, --amount: a fleet's profile says both, also your own file")
+            _refuse(sign_in_storm and tls_ca, "--tls-ca: a storm speaks no TLS")
             if write_list is not None:
                 code = _listed(asked, write_list, transport_keys(kek_file), console)
             elif sign_in_storm:
                 code = _stormed(asked, (at_once, addresses, hsm_ops), control, console)
             else:
-                paying = own_cards(cards, pin_file) if cards is not None else []
-                code = _traded(FieldOrder(**asked.field(), cards=paying, rate=rate, **how), out, json_to, console)
+                code = _traded(FieldOrder(**asked.field(cards, pin_file), rate=rate, **how), out, json_to, console)
         else:
-            own = _own(host, profile, terminals, cards, kek_file, pin_file)
-            own["rate"] = rate or len(own["terminals"]) * RATE_PER_TERMINAL
+            _refuse(sign_in_storm or write_list, f"--profile {profile}: for that a fleet ({', '.join(shipped())})")
+            own = _own(host, profile, terminals, cards, kek_file, pin_file, rate)
             code = _traded(Order(**own, **how), out, json_to, console)
     except (BadOrder, WireError, Impossible, HostFailed) as error:
         raise _ended(str(error), BAD_USAGE) from None
@@ -236,8 +241,19 @@ def fleet(
     raise typer.Exit(code)
 
 
+def _refuse(wrong: object, reason: str) -> None:
+    if wrong:
+        raise BadOrder(reason)
+
+
 def _own(
-    host: str, profile: str, terminals: str, cards: Path | None, kek_file: Path | None, pin_file: Path | None
+    host: str,
+    profile: str,
+    terminals: str,
+    cards: Path | None,
+    kek_file: Path | None,
+    pin_file: Path | None,
+    rate: float,
 ) -> dict[str, Any]:
     """The user's own terminals and cards, and their host, as the beginning of an Order."""
     missing = [name for name, given in (("host", host), ("terminals", terminals), ("cards", cards)) if not given]
@@ -248,6 +264,7 @@ def _own(
     own = own_terminals(terminals, transport_keys(kek_file), spoken.suites)
     return {
         "host": there, "port": port, "profile": spoken, "terminals": own, "cards": own_cards(cards, pin_file),
+        "rate": rate or len(own) * RATE_PER_TERMINAL,
     }  # fmt: skip
 
 
@@ -285,7 +302,7 @@ class _Asked(NamedTuple):
             raise BadOrder(f"--terminals {self.terminals!r}: of a fleet's profile a number is needed, 1 or more")
         return census.scaled(int(self.terminals))
 
-    def field(self) -> dict[str, Any]:
+    def field(self, cards: Path | None, pin_file: Path | None) -> dict[str, Any]:
         """The beginning of a FieldOrder."""
         if not self.host:
             raise BadOrder("--host: is needed; only --sign-in-storm and --write-list do without")
@@ -295,6 +312,7 @@ class _Asked(NamedTuple):
         return {
             "host": there, "port": port, "profile": pos_profile(self.speaks or census.speaks), "terminals": (),
             "census": census, "cards_seed": self.seed,
+            "cards": own_cards(cards, pin_file) if cards is not None else [],
         }  # fmt: skip
 
 
