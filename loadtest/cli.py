@@ -10,11 +10,15 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtest.bench.codec import bench_codec
+from loadtest.bench.fleet import HSM_OPS, bench_fleet, missed
 from loadtest.bench.loadgen import GOALS, bench_loadgen
 from loadtest.bench.process import BenchFailed
-from loadtest.bench.show import switch_tables
+from loadtest.bench.show import fleet_table, switch_tables
 from loadtest.bench.switch import PARTS, bench_switch
 from loadtest.cards import MILLION, bench_cards
+from switch.wire.errors import WireError
+from terminals.beside import HostFailed
+from terminals.limits import Impossible
 
 bench = typer.Typer(help="Measure the hot rooms beside what they are compared with.", no_args_is_help=True)
 
@@ -67,6 +71,36 @@ def loadgen(
         Console().print(table)
     if any(figures["per_s_and_core"][name] < goal for name, goal in GOALS.items()):
         raise typer.Exit(1)
+
+
+@bench.command("fleet")
+def fleet(
+    json_to: Annotated[str, typer.Option("--json", metavar="FILE|-", help="Write the figures as JSON.")] = "",
+    profile: Annotated[str, typer.Option(metavar="NAME|FILE", help="The fleet.")] = "anhui-2015",
+    terminals: Annotated[int, typer.Option(min=0, help="Scaled down to so many; 0: all of them.")] = 0,
+    hsm_ops: Annotated[int, typer.Option(min=1, help="Operations a second of the HSM in the last storm.")] = HSM_OPS,
+    directory: Annotated[
+        Path, typer.Option(help="Where keys and journals of the run are written, and removed.")
+    ] = Path("."),
+) -> None:
+    """A province as rows: its memory and its switch's, the sign-in storm, a switch started again, a slow HSM.
+
+    Exit codes: 0 every goal is reached, 1 one is missed, 2 this machine cannot give it.
+    """
+    told = Console(stderr=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix="shoudan-bench-", dir=directory) as place:
+            figures = bench_fleet(
+                Path(place), profile, terminals, hsm_ops, lambda text: told.print(text, style="dim", highlight=False)
+            )
+    except (Impossible, HostFailed, WireError, OSError) as error:
+        told.print(f"bench fleet: {error}", markup=False)
+        raise typer.Exit(2) from None
+    if not _written(figures, json_to):
+        Console().print(fleet_table(figures))
+    for goal in missed(figures):
+        told.print(f"missed: {goal}")
+    raise typer.Exit(1 if missed(figures) else 0)
 
 
 _GENERATORS: Final = {

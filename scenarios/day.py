@@ -8,7 +8,6 @@ import asyncio
 import json
 import random
 import sys
-import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -20,7 +19,7 @@ from scenarios.ground import operators
 from scenarios.machines import Machines
 from scenarios.planted import Plants
 from switch.app.serve import run_loop
-from switch.issuer.portfolio import STANDARD_ISSUERS, Card, Portfolio
+from switch.issuer.portfolio import STANDARD_ISSUERS, Portfolio
 from switch.wire.chips import load_chips
 from switch.wire.profile import PosProfile, load_profile
 from terminals.card.mint import Minter
@@ -39,7 +38,8 @@ from terminals.fleet import Terminal, memory_of
 from terminals.hands import Hands
 from terminals.mixes import CHIP_MIX
 from terminals.own import own_terminals, read_transport_keys
-from terminals.readers import Readers
+from terminals.people import People
+from terminals.readers import Readers, calendar
 from terminals.slips import SlipBook
 from terminals.trade import Habits, Site, Trade
 
@@ -80,15 +80,6 @@ _DOWNLOAD_TRIES: Final = 3
 MACHINES_WITHOUT: Final = 3
 """One machine in so many reads no chips yet."""
 
-REGULARS: Final = 4_000
-"""Of each bank's cards, those whose holders come to these shops."""
-
-
-def _today() -> tuple[str, str]:
-    """The terminals' calendar: YYMMDD, HHMMSS."""
-    now = time.localtime()
-    return time.strftime("%y%m%d", now), time.strftime("%H%M%S", now)
-
 
 class Miscounting(Memory):
     """A terminal whose adding is off by one fen: its settlement does not balance, its batch upload shows why not."""
@@ -98,23 +89,6 @@ class Miscounting(Memory):
     def totals(self) -> Totals:
         ours = super().totals()
         return ours._replace(debit_minor=ours.debit_minor + 1)
-
-
-class People:
-    """The holders of the portfolio's cards, four in ten of them the own bank's. `REGULARS` of each bank's come."""
-
-    def __init__(self, portfolio: Portfolio) -> None:
-        self.portfolio = portfolio
-        self._regulars = min(REGULARS, portfolio.cards_per_issuer)
-        self._others = len(portfolio.issuers) - 1
-
-    def pick(self, draw: random.Random) -> Card:
-        own = draw.random() < 0.4
-        issuer = 0 if own else 1 + draw.randrange(self._others)
-        return self.portfolio.card(issuer, draw.randrange(self._regulars))
-
-    def find(self, pan: str) -> Card | None:
-        return self.portfolio.find(pan)
 
 
 class Day:
@@ -135,7 +109,7 @@ class Day:
         self.people = people
         chance = random.Random(plan.seed + 1).randbytes
         self.hands = Hands(Minter(people.portfolio, plan.seed), len(STANDARD_ISSUERS) * plan.cards_per_issuer, chance)
-        self._readers = Readers(load_chips(directory / "chips.toml", directory / "ca-keys.toml"), _today, chance)
+        self._readers = Readers(load_chips(directory / "chips.toml", directory / "ca-keys.toml"), calendar, chance)
         self.trade = Trade(
             line,
             people,

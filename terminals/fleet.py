@@ -7,6 +7,7 @@ serial 4.
 import hashlib
 import hmac
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from switch.crypto.block import adjust_parity
@@ -39,6 +40,21 @@ _MODELS: Final = (
     ("S3", ("stripe", "contact", "contactless"), 3),
 )  # fmt: skip
 """Model, what it reads, share in 16: desk, desk with a chip reader, mobile, smart."""
+
+MODELS_BY_READER: Final = (
+    ("D1", ("stripe",)), ("D2", ("stripe", "contact")), ("M2", ("stripe", "contact", "contactless")),
+)  # fmt: skip
+"""The model where a fleet's shares say what it reads: the stripe alone, contacts too, a field too."""
+
+_STREET: Final = (0, 1, 1, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4)
+"""Whose the terminals of a street are: five merchants with one to five each."""
+_STEP: Final = 389
+_SPREAD: Final = 618_033_989
+"""Prime to 1,000 and to 10**9: numbers in a row fall far from each other."""
+
+SHOPS_FROM: Final = 10_000_001
+MACHINES_FROM: Final = 60_000_001
+"""The first terminal number of each."""
 
 _DIRECT_SHARE: Final = 3
 """Of 16 terminals, those of the network's own merchants (直联); the others are their bank's (间联)."""
@@ -105,64 +121,116 @@ class Operator:
     validators: tuple[Validator, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What the terminals of a fleet are: `sm4_share` of them on SM4, `contact` and `contactless` the shares of 1 that
+    read such chips (who reads the second reads the first), None as in a shop of today; `a_merchant` terminals have one
+    merchant (0: one to five, three on average)."""
+
+    sm4_share: float = 1 / 3
+    contact: float | None = None
+    contactless: float | None = None
+    a_merchant: int = 0
+
+
+SHOP: Final = Kind()
+
+
 def mint(seed: int, count: int, sm4_share: float = 1 / 3) -> list[Terminal]:
     """`count` terminals at merchants of one to five each (three on average), `sm4_share` of them on SM4.
 
     The first n of a longer fleet are the fleet of n. Raises ValueError for a negative count, a share outside 0..1, and
-    where merchant numbers run out (about 200,000 terminals).
+    where merchant numbers run out (about 680,000 terminals).
     """
     if count < 0 or not 0 <= sm4_share <= 1:
         raise ValueError("a fleet has a count of 0 or more and a share of SM4 between 0 and 1")
-    key = hashlib.sha256(b"shoudan fleet %d" % seed).digest()
-    serials: dict[tuple[str, str], int] = {}
-    fleet: list[Terminal] = []
-    merchant = 0
-    while len(fleet) < count:
-        stuff = hmac.digest(key, b"merchant %d" % merchant, "sha256")
-        mid, mcc, name, district = _merchant(stuff, serials)
-        for _ in range(min(stuff[6] % 5 + 1, count - len(fleet))):
-            n = len(fleet)
-            # Spread evenly: of any stretch of the fleet, this share is on SM4.
-            suite = "sm4" if int((n + 1) * sm4_share + 1e-9) > int(n * sm4_share + 1e-9) else "3des"
-            drawn = hmac.digest(key, b"tmk %d" % n, "sha256")
-            tmk = adjust_parity(drawn[:16]) if suite == "3des" else drawn[:16]
-            model, capabilities = _model(drawn[16] % 16)
-            topology = "direct" if drawn[17] % 16 < _DIRECT_SHARE else "indirect"
-            fleet.append(
-                Terminal(f"{10_000_001 + n}", mid, mcc, name, suite, district, tmk, model, capabilities, topology)
-            )
-        merchant += 1
-    return fleet
+    key, kind = fleet_key(seed), Kind(sm4_share)
+    return [shop_terminal(key, n, kind) for n in range(count)]
+
+
+def fleet_key(seed: int) -> bytes:
+    """What all of a fleet's terminals are derived from."""
+    return hashlib.sha256(b"shoudan fleet %d" % seed).digest()
+
+
+def shop_terminal(key: bytes, n: int, kind: Kind = SHOP) -> Terminal:
+    """The shop terminal of number `n` (from 0), from nothing but the fleet's key: none before it need be made.
+
+    Raises ValueError where merchant numbers run out.
+    """
+    street, place = divmod(n, len(_STREET))
+    mid, mcc, name, district = _merchant(key, n // kind.a_merchant if kind.a_merchant else street * 5 + _STREET[place])
+    drawn = hmac.digest(key, b"tmk %d" % n, "sha256")
+    suite = "sm4" if _falls(n, kind.sm4_share) else "3des"
+    tmk = adjust_parity(drawn[:16]) if suite == "3des" else drawn[:16]
+    model, capabilities = _model(drawn[16] % 16)
+    if kind.contact is not None:
+        model, capabilities = MODELS_BY_READER[_reads(n, kind)]
+    topology = "direct" if drawn[17] % 16 < _DIRECT_SHARE else "indirect"
+    return Terminal(f"{SHOPS_FROM + n}", mid, mcc, name, suite, district, tmk, model, capabilities, topology)
+
+
+def _falls(n: int, share: float) -> bool:
+    """Spread evenly: of any stretch of the numbers, this share falls."""
+    return int((n + 1) * share + 1e-9) > int(n * share + 1e-9)
+
+
+def _reads(n: int, kind: Kind) -> int:
+    """0 for the stripe alone, 1 with contacts, 2 with a field too: each share spread evenly."""
+    at = n * _SPREAD % 10**9 / 10**9
+    return (at < (kind.contact or 0.0)) + (at < min(kind.contactless or 0.0, kind.contact or 0.0))
 
 
 def mint_machines(seed: int, count: int, sm4_share: float = 1 / 3) -> list[Terminal]:
     """`count` machines of one bank, every second a recycler, `sm4_share` of them on SM4; numbers of their own.
 
-    Raises ValueError for a negative count or more than 9,999 of them.
+    Raises ValueError for a negative count or more than 49,990 of them.
     """
-    if not 0 <= count <= _SERIAL_MAX:
-        raise ValueError(f"a bank has up to {_SERIAL_MAX} machines here")
-    key = hashlib.sha256(b"shoudan machines %d" % seed).digest()
-    fleet: list[Terminal] = []
-    for n in range(count):
-        drawn = hmac.digest(key, b"tmk %d" % n, "sha256")
-        suite = "sm4" if int((n + 1) * sm4_share + 1e-9) > int(n * sm4_share + 1e-9) else "3des"
-        tmk = adjust_parity(drawn[:16]) if suite == "3des" else drawn[:16]
-        city, district = _DISTRICTS[drawn[16] % len(_DISTRICTS)]
-        mid = f"{ACQUIRER}{city}{MACHINE_MCC}{n + 1:04d}"
-        model = ("ATM", "CRS")[n % 2]
-        place = f"{district}自助银行"
-        reads = ("stripe", "contact", "contactless")
-        fleet.append(Terminal(f"{60_000_001 + n}", mid, MACHINE_MCC, place, suite, district, tmk, model, reads))
-    return fleet
+    if count < 0:
+        raise ValueError("a bank has no machine, or some")
+    key, kind = machines_key(seed), Kind(sm4_share)
+    return [machine(key, n, kind) for n in range(count)]
+
+
+def machines_key(seed: int) -> bytes:
+    """What all machines are derived from."""
+    return hashlib.sha256(b"shoudan machines %d" % seed).digest()
+
+
+def machine(key: bytes, n: int, kind: Kind = SHOP) -> Terminal:
+    """The machine of number `n` (from 0), from nothing but the fleet's key.
+
+    Raises ValueError where merchant numbers run out.
+    """
+    drawn = hmac.digest(key, b"tmk %d" % n, "sha256")
+    suite = "sm4" if _falls(n, kind.sm4_share) else "3des"
+    tmk = adjust_parity(drawn[:16]) if suite == "3des" else drawn[:16]
+    cycle, place = divmod(n, len(_DISTRICTS))
+    mid, district = _number(MACHINE_MCC, cycle, place)
+    reads: tuple[str, ...] = ("stripe", "contact", "contactless")
+    if kind.contact is not None:
+        reads = reads[: 1 + _reads(n, kind)]
+    model = ("ATM", "CRS")[n % 2]
+    return Terminal(f"{MACHINES_FROM + n}", mid, MACHINE_MCC, f"{district}自助银行", suite, district, tmk, model, reads)
+
+
+def _number(mcc: str, rank: int, place: int) -> tuple[str, str]:
+    """The merchant number of the `rank`-th (from 0) of a trade in a district, and the district."""
+    city, district = _DISTRICTS[place]
+    # Two districts may be of one city.
+    serial = 2 * rank + sum(other == city for other, _ in _DISTRICTS[:place]) + 1
+    if serial > _SERIAL_MAX:
+        raise ValueError(f"no merchant numbers are left for MCC {mcc} in city {city}")
+    return f"{ACQUIRER}{city}{mcc}{serial:04d}", district
 
 
 def mint_operators(
-    seed: int, count: int, validators: int, terminals: int = 2, sm4_share: float = 1 / 3
+    seed: int, count: int, validators: int, terminals: int = 2, sm4_share: float = 1 / 3, fare_minor: int = 0
 ) -> list[Operator]:
     """`count` bus operators with `validators` gates each, and the `terminals` of their back offices at the acquirer.
 
-    Lines and fares by line and zone come from the seed. Raises ValueError for a negative count, or more than 99
+    Lines and fares by line and zone come from the seed; with `fare_minor` a ride costs that on average, and whole yuan
+    everywhere. Raises ValueError for a negative count, or more than 99
     operators, 99 terminals or 9,999 validators of one.
     """
     if not (0 <= count <= 99 and 0 <= terminals <= 99 and 0 <= validators <= _SERIAL_MAX):
@@ -178,6 +246,9 @@ def mint_operators(
         fares = [
             (line, str(zone + 1), minor + zone * minor // 2) for line, minor in first.items() for zone in range(_ZONES)
         ]
+        if fare_minor and fares:
+            low, dear = fare_minor // 100 * 100, round(fare_minor % 100 / 100 * len(fares)) / len(fares)
+            fares = [(line, zone, low + 100 * _falls(at, dear)) for at, (line, zone, _) in enumerate(fares)]
         gates = [
             Validator(f"9{n + 1:02d}{gate + 1:05d}", lines[gate % len(lines)], str(gate // len(lines) % _ZONES + 1))
             for gate in range(validators)
@@ -185,7 +256,7 @@ def mint_operators(
         office = []
         for place in range(terminals):
             stuff = hmac.digest(key, b"tmk %d %d" % (n, place), "sha256")
-            suite = "sm4" if int((place + 1) * sm4_share + 1e-9) > int(place * sm4_share + 1e-9) else "3des"
+            suite = "sm4" if _falls(place, sm4_share) else "3des"
             tmk = adjust_parity(stuff[:16]) if suite == "3des" else stuff[:16]
             tid = f"8{n + 1:02d}{place + 1:05d}"
             office.append(Terminal(tid, mid, TRANSIT_MCC, name, suite, district, tmk, OFFICE, _VALIDATORS))
@@ -193,22 +264,26 @@ def mint_operators(
     return found
 
 
-def _merchant(stuff: bytes, serials: dict[tuple[str, str], int]) -> tuple[str, str, str, str]:
-    mcc, trade = _trade(stuff[0] % 100)
-    city, district = _DISTRICTS[stuff[1] % len(_DISTRICTS)]
-    serial = serials[city, mcc] = serials.get((city, mcc), 0) + 1
-    if serial > _SERIAL_MAX:
-        raise ValueError(f"no merchant numbers are left for MCC {mcc} in city {city}")
+@lru_cache(maxsize=1024)
+def _merchant(key: bytes, number: int) -> tuple[str, str, str, str]:
+    """The merchant of a number: 1,000 in a row are of all trades by their shares in all districts, so its own serial
+    among those of its trade and city follows without counting."""
+    cycle, cell = number // 1000, (number * _STEP + key[0]) % 1000
+    share, place = divmod(cell, len(_DISTRICTS))
+    mcc, trade, part, rank = _trade(share)
+    mid, district = _number(mcc, cycle * part + rank, place)
+    stuff = hmac.digest(key, b"merchant %d" % number, "sha256")
     name = _NAMES_FIRST[stuff[2] % len(_NAMES_FIRST)] + _NAMES_SECOND[stuff[3] % len(_NAMES_SECOND)]
-    return f"{ACQUIRER}{city}{mcc}{serial:04d}", mcc, f"{district}{name}{trade}", district
+    return mid, mcc, f"{district}{name}{trade}", district
 
 
-def _trade(share: int) -> tuple[str, str]:
+def _trade(share: int) -> tuple[str, str, int, int]:
+    """MCC, word and part of the trade that a share of 100 falls to, and its place in that part."""
     for mcc, word, part in _TRADES:
         if share < part:
-            return mcc, word
+            return mcc, word, part, share
         share -= part
-    return _TRADES[0][:2]
+    raise ValueError("a share is below 100")
 
 
 def _model(share: int) -> tuple[str, tuple[str, ...]]:

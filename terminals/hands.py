@@ -81,6 +81,11 @@ class Hand:
         return f"Hand({mask_pan(self.card.pan)})"
 
 
+def has_chip(card: Any) -> bool:
+    """Whether a card is known to have a chip."""
+    return bool(getattr(card, "chip", ""))
+
+
 class Hands:
     """The chip cards of a process. `most` is how many different ones may come to be used, `entropy(n)` n bytes of
     chance for them. Cards in `put_away` are not taken out again."""

@@ -1,5 +1,6 @@
 """Readers for a fleet: each terminal that reads chips gets its kernel, with what earlier downloads left in it."""
 
+import time
 from collections.abc import Callable
 
 from switch.crypto.oda import KeyRing
@@ -14,6 +15,12 @@ from terminals.kernel.session import Kernel
 
 CDA_MODE = 3
 """A signature is asked for where the card decides offline: online the issuer's answer is proof enough."""
+
+
+def calendar() -> tuple[str, str]:
+    """The terminals' calendar: YYMMDD, HHMMSS."""
+    now = time.localtime()
+    return time.strftime("%y%m%d", now), time.strftime("%H%M%S", now)
 
 
 class Readers:

@@ -6,7 +6,7 @@ import random
 import signal
 import ssl
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ from switch.wire.profile import PosProfile
 from switch.wire.roster import CardRow
 from terminals.device import pos
 from terminals.device.dialogue import Line, Outcome
-from terminals.device.memory import export
+from terminals.device.memory import Memory, export
 from terminals.drive.aio import Session
 from terminals.figures import Figures
 from terminals.fleet import Terminal, memory_of
@@ -77,50 +77,61 @@ class Run:
         self.phase = "signing in"
         self.slips = SlipBook()
         self._tell = tell
-        draw = random.Random(order.seed)
-        figures = Figures(asyncio.get_running_loop().time)
+        self.figures = Figures(asyncio.get_running_loop().time)
+        self.trades = self._trades(random.Random(order.seed))
+
+    def _trades(self, draw: random.Random) -> list[tuple[Trade, float]]:
+        """Who trades where, and how many customers a second come there."""
+        order, figures = self.order, self.figures
         line = Line(order.profile)
-        self.trade = Trade(line, Cards(order.cards), figures, draw, order.mix, order.habits, self.slips.keep)
+        trade = Trade(line, Cards(order.cards), figures, draw, order.mix, order.habits, self.slips.keep)
         for terminal in order.terminals:
             memory = memory_of(terminal)
             # The batch may still be open from an earlier run: its numbers must not come again.
             memory.stan = draw.randrange(FIRST_STAN_MAX)
             session = Session(line, order.host, order.port, kept=order.kept, observe=figures.observe, tls=order.tls)
-            self.trade.install(memory, session)
+            trade.install(memory, session)
+        return [(trade, order.rate)]
 
     async def play(self) -> dict[str, Any]:
         """Play the run and give its result. Raises NobodySignedIn."""
         loop = asyncio.get_running_loop()
-        order, trade = self.order, self.trade
-        started = trade.figures.started = loop.time()
+        order = self.order
+        started = self.figures.started = loop.time()
         teller = loop.create_task(self._progress())
         try:
             await self._sign_in()
             self.phase = "trading"
             with self._interruptible():
-                await trade.run(loop.time() + order.seconds, order.rate)
+                until = loop.time() + order.seconds
+                await asyncio.gather(*(one.run(until, rate) for one, rate in self.trades))
             traded_s = loop.time() - started
             self.phase = "settling" if order.settle else "putting right"
-            await (trade.rest if order.settle else trade.put_right)(loop.time() + order.rest_s)
+            give_up = loop.time() + order.rest_s
+            await asyncio.gather(*((one.rest if order.settle else one.put_right)(give_up) for one, _ in self.trades))
         finally:
             teller.cancel()
-            trade.close()
+            for one, _ in self.trades:
+                one.close()
         self.phase = "done"
         self._tell(self.status())
         return self._result(traded_s)
 
     async def _sign_in(self) -> None:
         """A few terminals first: a host that lets none of them in is not asked thousands of times."""
-        sites = self.trade.sites
-        first = await self.trade.each(sites[:AT_ONCE], pos.sign_in)
+        ((trade, _),) = self.trades
+        await self._let_in(trade, trade.sites[:AT_ONCE])
+        await trade.each(trade.sites[AT_ONCE:], pos.sign_in)
+
+    async def _let_in(self, trade: Trade, some: Sequence[Site]) -> None:
+        first = await trade.each(some, pos.sign_in)
         if not any(outcome is not None and outcome.approved for outcome in first):
             raise NobodySignedIn(self._why(outcome for outcome in first if outcome is not None))
-        await self.trade.each(sites[AT_ONCE:], pos.sign_in)
 
     def _why(self, outcomes: Iterable[Outcome]) -> str:
         """How the host answered most sign-ins."""
         told = Counter(f"{o.reason or 'refused'} {o.response_code}".rstrip() for o in outcomes)
-        return (told or self.trade.figures.faults).most_common(1)[0][0]
+        return (told or self.figures.faults).most_common(1)[0][0]
 
     @contextlib.contextmanager
     def _interruptible(self) -> Any:
@@ -128,12 +139,16 @@ class Run:
         loop = asyncio.get_running_loop()
         numbers = (signal.SIGINT, signal.SIGTERM)
         for number in numbers:
-            loop.add_signal_handler(number, self.trade.stop)
+            loop.add_signal_handler(number, self._send_home)
         try:
             yield
         finally:
             for number in numbers:
                 loop.remove_signal_handler(number)
+
+    def _send_home(self) -> None:
+        for one, _ in self.trades:
+            one.stop()
 
     async def _progress(self) -> None:
         while True:
@@ -142,36 +157,46 @@ class Run:
 
     def status(self) -> dict[str, Any]:
         """A line of progress."""
-        return {"phase": self.phase, **self.trade.status(), "unsettled": sum(site.owes for site in self.trade.sites)}
+        told = [one.status() for one, _ in self.trades]
+        both = {name: sum(one[name] for one in told) for name in ("owing", "settled")}
+        open_ = sum(site.owes for one, _ in self.trades for site in one.sites)
+        return {"phase": self.phase, **told[0], **both, "unsettled": open_}
 
     def _result(self, traded_s: float) -> dict[str, Any]:
-        order, trade = self.order, self.trade
-        items = [item for site in trade.sites for item in (*site.memory.closed, *site.memory.items)]
+        order, figures = self.order, self.figures
+        told = [one.result() for one, _ in self.trades]
+        reversals = Counter(item.reversal for memory in self.memories() for item in (*memory.closed, *memory.items))
         return {
             "host": f"{order.host}:{order.port}",
             "profile": order.profile.name,
-            "terminals": len(order.terminals),
-            "cards": len(order.cards),
+            **self._size(),
             "seconds": round(traded_s, 1),
-            "rate": order.rate,
-            "authorizations_per_second": round(trade.figures.authorizations / max(traded_s, 1e-9), 1),
-            **trade.result(),
-            "reversals": {
-                state: sum(item.reversal == state for item in items) for state in ("done", "refused", "pending")
-            },
-            "faults": dict(trade.figures.faults),
-            "open": [entry for site in trade.sites for entry in _open(site, order.settle)],
+            "rate": sum(rate for _, rate in self.trades),
+            "authorizations_per_second": round(figures.authorizations / max(traded_s, 1e-9), 1),
+            **told[0],
+            **{name: sum(one[name] for one in told) for name in ("stale_replies", "connects")},
+            "reversals": {state: reversals[state] for state in ("done", "refused", "pending")},
+            "faults": dict(figures.faults),
+            "open": [entry for memory in self.memories() for entry in _open(memory, order.settle)],
         }
+
+    def _size(self) -> dict[str, Any]:
+        """How many of what there are."""
+        return {"terminals": len(self.order.terminals), "cards": len(self.order.cards)}
+
+    def memories(self) -> Iterator[Memory]:
+        """What all terminals remember, one after another."""
+        return (memory for one, _ in self.trades for memory in one.remembered())
 
     def write(self, directory: Path) -> None:
         """The terminals' own book and the first slips. Raises apsw.Error, OSError."""
-        export((site.memory for site in self.trade.sites), directory / BOOK)
+        export(self.memories(), directory / BOOK)
         (directory / SLIPS).write_text(self.slips.text(), encoding="utf-8")
 
 
-def _open(site: Site, settle: bool) -> list[dict[str, Any]]:
+def _open(memory: Memory, settle: bool) -> list[dict[str, Any]]:
     """What a terminal still has open: the debt it owes, and its batch where it was to be settled."""
-    memory, found = site.memory, []
+    found: list[dict[str, Any]] = []
     if memory.pending is not None:
         item = memory.pending.item
         found.append({

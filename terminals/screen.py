@@ -146,6 +146,11 @@ def summary(data: Mapping[str, Any], console: Console) -> None:
     grid.add_row("reversals 冲正", ", ".join(f"{count:,} {state}" for state, count in reversals.items()))
     kept = ", ".join(f"{count:,} {verdict}" for verdict, count in data["settlements"].items())
     grid.add_row("settlements 结算", kept or "none")
+    taps = data.get("taps")
+    if taps:
+        refused = sum(taps["refused"].values())
+        yuan = f"{taps['mean_minor'] / 100:.2f} yuan a tap 元每次"
+        grid.add_row("rides 乘车", f"{taps['rides']:,}, {refused:,} refused 拒绝, {yuan}")
     for reason, count in data["unsent"].items():
         grid.add_row("not sent 未发出", escape(f"{count:,}: {reason}"))
     for reason, count in data["faults"].items():
@@ -159,3 +164,49 @@ def summary(data: Mapping[str, Any], console: Console) -> None:
         console.print(f"open 未结: {where}, {detail}", style="red", markup=False)
     if len(left) > OPEN_SHOWN_MAX:
         console.print(f"and {len(left) - OPEN_SHOWN_MAX:,} more (--json has all)", style="red")
+
+
+class StormScreen:
+    """A storm as it goes: a line every few seconds, or one that is written over where there is a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._quiet_until = 0.0
+
+    def tell(self, status: Mapping[str, Any]) -> None:
+        """Take a line of progress."""
+        drawn = self._console.is_terminal
+        if "signed_in" not in status:
+            self._console.print(f"{status['phase']}...", highlight=False)
+        elif drawn or time.monotonic() > self._quiet_until:
+            self._quiet_until = time.monotonic() + QUIET_S
+            elapsed = status["elapsed_s"]
+            rate = status["signed_in"] / elapsed if elapsed > 0 else 0.0
+            failed = f"  failed 失败 {status['failed']:,}" if status["failed"] else ""
+            line = (
+                f"{elapsed:6.1f} s  signed in 签到 {status['signed_in']:>9,} / {status['terminals']:,}  {rate:,.0f}/s"
+            )
+            self._console.print(line + failed, end="\r" if drawn else "\n", highlight=False, soft_wrap=True)
+
+    def end(self, data: Mapping[str, Any]) -> None:
+        """The figures, for people."""
+        grid = Table.grid(padding=(0, 2))
+        grid.add_row("terminals 终端", f"{data['terminals']:,}: {data['pos']:,} POS, {data['atm']:,} ATM, "
+                     f"{data['validators']:,} validators 车载机")  # fmt: skip
+        grid.add_row("signed in 签到", f"{data['signed_in']:,} in {data['sign_in_s']:,.1f} s, "
+                     f"{data['sign_ins_per_s']:,.0f}/s")  # fmt: skip
+        for reason, count in data["reasons"].items():
+            grid.add_row("refused 未成", escape(f"{count:,} times: {reason}"))
+        if data["failed"]:
+            grid.add_row("not signed in 未签到", f"[red]{data['failed']:,}")
+        latency, cpu = data["latency_ms"], data["cpu_us_a_sign_in"]
+        grid.add_row("latency 时延", f"p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms")
+        grid.add_row("connections 连接", f"{data['connections']:,} from {data['addresses']:,} addresses, "
+                     f"{data['ports_an_address']:,} of {data['ports_there_are']:,} ports each; "
+                     f"{data['at_once']:,} at a time")  # fmt: skip
+        switch = f"; switch 交换 {data['switch_rss_mib']:,.0f} MiB, {cpu['switch']} us" if cpu["switch"] else ""
+        grid.add_row("memory, CPU a sign-in", f"fleet 机群 {data['rss_mib']:,.0f} MiB, {cpu['fleet']} us{switch}")
+        self._console.print(grid)
+        self._console.print(f"瓶颈 limit: {data['limit']}", markup=False, soft_wrap=True, highlight=False)
+        if data["lost"]:
+            self._console.print("主机失联 the host was lost", style="red")

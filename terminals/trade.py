@@ -6,9 +6,10 @@ Where there is none, that earlier transaction comes first, and the customer come
 """
 
 import asyncio
+import math
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from switch.crypto.errors import CryptoError
@@ -21,7 +22,7 @@ from terminals.drive.aio import Session
 from terminals.figures import Figures
 from terminals.flow import Ask, Flow, PowerOff
 from terminals.goods import extras
-from terminals.hands import CONTACT, CONTACTLESS, Hand, Hands
+from terminals.hands import CONTACT, CONTACTLESS, Hand, Hands, has_chip
 from terminals.holders import Holders, Visit
 from terminals.mixes import MIX
 
@@ -65,8 +66,9 @@ class Purse(Protocol):
 
 class Habits(NamedTuple):
     """How people pay: `amounts` are the least and the most of a purchase, minor units, `typical` tells whether small
-    ones prevail as in a shop or all are as likely; the rest are shares of 1: `taps` of chip cards that are held to the
-    field where there is one, `small` of their sales that electronic cash may pay."""
+    ones prevail as in a shop (they come to `mean_minor` on average) or all are as likely; the rest are shares of 1:
+    `taps` of chip cards that are held to the field where there is one, `small` of their sales that electronic cash may
+    pay."""
 
     amounts: tuple[int, int] = (100, 500_000)
     typical: bool = True
@@ -76,6 +78,7 @@ class Habits(NamedTuple):
     power_off: float = 0.0
     taps: float = 0.6
     small: float = 0.5
+    mean_minor: int = 14_837
 
 
 class Errand(NamedTuple):
@@ -188,9 +191,16 @@ class Trade:
             return outcome
         finally:
             site.busy = False
+            self._left(site)
             visit.end(outcome)
             if hand is not None and self.hands is not None:
                 self.hands.put(hand)
+
+    def _site(self) -> Site:
+        return self._draw.choice(self.sites)
+
+    def _left(self, site: Site) -> None:
+        """Nobody is at this terminal any more."""
 
     def start(self, site: Site, flow: Flow[Outcome], hand: Hand | None = None) -> None:
         """Let a dialogue run on its own; `run` waits for all of them."""
@@ -243,7 +253,7 @@ class Trade:
                 return site
             self._returning.append(site)
         for _ in range(_TRIES):
-            site = self._draw.choice(self.sites)
+            site = self._site()
             if not site.busy:
                 return site
         return None
@@ -360,7 +370,8 @@ class Trade:
                 most = max(least, min(most, ASSISTED_MAX_MINOR))
             if not self._habits.typical:
                 return draw.randint(least, most)
-            return max(least, min(most, int(draw.lognormvariate(9.2, 0.9))))
+            middle = math.log(self._habits.mean_minor) - 0.9**2 / 2
+            return max(least, min(most, int(draw.lognormvariate(middle, 0.9))))
         match row.effect:
             case "credit":
                 return max(1, original.amount_minor // draw.choice((1, 2, 4)))
@@ -385,7 +396,7 @@ class Trade:
         loop = asyncio.get_running_loop()
         pause, before = _PAUSE_S, len(self.sites) + 1
         while True:
-            sites = [site for site in self.sites if wanting(site)]
+            sites = [site for site in self._open() if wanting(site)]
             if not sites:
                 return True
             # A host that is no help is asked less and less often.
@@ -397,7 +408,15 @@ class Trade:
             if any(wanting(site) for site in sites):
                 await asyncio.sleep(pause)
 
+    def _open(self) -> Iterable[Site]:
+        """The terminals that may have something open."""
+        return self.sites
+
     # telling
+
+    def remembered(self) -> Iterator[Memory]:
+        """What every terminal remembers."""
+        return (site.memory for site in self.sites)
 
     def status(self) -> dict[str, Any]:
         """A line of progress."""
@@ -422,11 +441,6 @@ class Trade:
             "stale_replies": sum(site.session.stale for site in self.sites),
             "connects": sum(site.session.connects for site in self.sites),
         }
-
-
-def has_chip(card: Any) -> bool:
-    """Whether a card is known to have a chip."""
-    return bool(getattr(card, "chip", ""))
 
 
 def _chip_pan(item: Item) -> str:

@@ -57,6 +57,14 @@ FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
     # Customers come by chance and wait on a loop; everything else a fleet is made of does neither.
     "terminals.trade": ({"terminals", "switch.wire", "switch.crypto.errors"}, set(), IO - {"asyncio"}),
     "terminals.run": ({"terminals", "switch.wire"}, set(), IO - {"asyncio"}),
+    "terminals.rides": ({"terminals", "switch.wire"}, set(), CHANCE | IO - {"asyncio"}),
+    "terminals.machines": ({"terminals", "switch.wire"}, set(), IO),
+    "terminals.people": ({"switch.issuer.portfolio"}, set(), IO),
+    "terminals.field": ({"terminals", "switch.wire", "switch.issuer.portfolio"}, set(), IO),
+    # Fleets' profiles are read by msgspec, as those of the wire are.
+    "terminals.census": ({"terminals", "switch.wire"}, {"msgspec"}, CHANCE | IO),
+    # A switch of one's own is a process, and its keys are made here.
+    "terminals.beside": ({"terminals", "switch.wire", "switch.crypto"}, set(), {"random", "asyncio"}),
     "terminals.screen": ({"switch.wire"}, {"rich"}, CHANCE | IO),
     "terminals.cli": ({"terminals", "switch.wire"}, {"typer", "rich", "uvloop"}, CHANCE | IO - {"asyncio"}),
     "terminals": ({"terminals", "switch.wire", "switch.crypto", "switch.issuer.portfolio"}, set(), CHANCE | IO),

@@ -49,3 +49,28 @@ def _features(rows: dict[str, dict[str, float]]) -> Table:
     for name, row in rows.items():
         table.add_row(name, f"{row['cpu_us']:.1f}", f"{row['costs_us']:.1f}" if name != "nothing" else "")
     return table
+
+
+def fleet_table(figures: dict[str, Any]) -> Table:
+    """A fleet's figures, for people."""
+    table = Table(title=f"Fleet {figures['profile']}: {figures['terminals']:,} terminals")
+    table.add_column("")
+    table.add_column("", justify="right")
+    again, brisk, hsm = figures["again"], figures["brisk"], figures["hsm_storm"]
+    latency = figures["latency_ms"]
+    for name, value in (
+        ("memory of the fleet, MiB", f"{figures['rss_mib']:g} (rows {figures['rows_mib']:g})"),
+        ("memory of the switch, MiB", f"{figures['switch_rss_mib']:g}; started again {again['switch_rss_mib']:g}"),
+        ("signed in", f"{figures['signed_in']:,} in {figures['sign_in_s']:g} s: {figures['sign_ins_per_s']:,}/s"),
+        ("latency p50, p99, ms", f"{latency['p50']:g}, {latency['p99']:g}"),
+        ("CPU a sign-in, us", f"fleet {figures['cpu_us_a_sign_in']['fleet']}, switch "
+                              f"{figures['cpu_us_a_sign_in']['switch']}"),
+        ("addresses, ports of each", f"{figures['addresses']}, {figures['ports_an_address']:,}"),
+        ("signed in after the switch's restart", f"{again['signed_in']:,}"),
+        ("keys that held, of those asked", f"{again['keys_held']} of {again['asked']}"),
+        (f"{brisk['signed_in']:,} sign-ins", f"{brisk['sign_in_s']:g} s"),
+        (f"{hsm['signed_in']:,} with an HSM of {hsm['hsm']['rate']:,}/s", f"{hsm['sign_in_s']:g} s"),
+    ):  # fmt: skip
+        table.add_row(name, value)
+    table.caption = hsm["limit"]
+    return table

@@ -1,54 +1,18 @@
 """What this machine can give: refusals before a run, each with the number that would work."""
 
-import os
-import resource
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
-SPARE_DESCRIPTORS: Final = 64
+from terminals.limits import Impossible, descriptors, memory_bytes, ports
+
+__all__ = ["Impossible", "check_lean", "check_rate", "check_terminals", "cost_of"]
+
 BYTES_A_TERMINAL: Final = 60_000
 """A terminal of a run with its kernel, session and open batch, rounded up (measured: 52 KB with 300 items)."""
 BUSY_MAX: Final = 0.9
 """Share of a core that the generator may use: beyond it, it is late by itself."""
 RATE_MAX: Final = 1_000_000.0
-
-
-class Impossible(Exception):
-    """A run this machine cannot give; the text names what would work."""
-
-
-def descriptors() -> int:
-    """Connections this process may have, after raising its own limit as far as it is allowed to."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
-        except (ValueError, OSError):
-            pass
-    return soft - SPARE_DESCRIPTORS
-
-
-def ports() -> int:
-    """Local ports from one address to one host."""
-    try:
-        low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
-    except OSError:
-        return 16_384
-    return high - low + 1
-
-
-def memory_bytes() -> int:
-    """Memory that can be had without swapping."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def check_terminals(

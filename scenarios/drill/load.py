@@ -15,7 +15,6 @@ from typing import Final
 
 import msgspec
 
-from scenarios.day import People
 from scenarios.drill.answers import Answer
 from scenarios.drill.keep import Keeper, kept
 from scenarios.machines import DISPENSE_S, FAULTS, Machines
@@ -34,6 +33,7 @@ from terminals.flow import Flow
 from terminals.hands import Hand
 from terminals.mixes import WHOLE_MIX
 from terminals.own import own_terminals, read_transport_keys
+from terminals.people import People
 from terminals.trade import SHOP, Errand, Site, Trade
 
 MACHINE_SHARE: Final = 0.15

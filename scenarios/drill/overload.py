@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple, cast
 
-from scenarios.day import People
 from scenarios.drill import canary
 from scenarios.drill.answers import quantile
 from scenarios.drill.hostile import Hostile
@@ -28,6 +27,7 @@ from terminals.device import pos
 from terminals.device.dialogue import Line
 from terminals.device.memory import Memory
 from terminals.flow import Call
+from terminals.people import People
 
 CLOSED: Final = 512
 """Terminals that ask again as soon as they are answered, to find the capacity."""

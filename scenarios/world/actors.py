@@ -5,7 +5,6 @@ import random
 from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
-from scenarios.day import People
 from scenarios.machines import Machines
 from scenarios.world.host import Host
 from scenarios.world.network import Clock, End, Road, Wire
@@ -24,6 +23,7 @@ from terminals.flow import Apdu, Ask, Call, Cancelled, CardRemoved, Flow, FlowEr
 from terminals.hands import Hand, Hands, Tear
 from terminals.holders import Holders, Visit
 from terminals.mixes import CHIP_MIX
+from terminals.people import People
 from terminals.trade import Errand, Habits, Site, Trade
 
 STRAY: Final = "9990000000000000"

@@ -18,9 +18,11 @@ from switch.app.config import (
 from switch.clearing.tariff import Tariff
 from switch.crypto.errors import CryptoError, KcvMismatch, KeyNotFound
 from switch.crypto.hsm import Hsm
+from switch.crypto.metered import MeteredHsm
 from switch.engine.books import Terminal
 from switch.engine.counterpart import Counterpart
 from switch.engine.engine import Engine
+from switch.engine.hsmqueue import HsmQueue
 from switch.engine.limits import Limits
 from switch.engine.office import HASH, STORE
 from switch.engine.route import Route, Routes
@@ -37,7 +39,7 @@ from switch.wire.profile import NetworkProfile, PosProfile
 from switch.wire.table import TableError
 
 
-def open_hsm(lmk: Path, keys: Path, entropy: Entropy) -> Hsm:
+def open_hsm(lmk: Path, keys: Path, entropy: Entropy, kind: type[Hsm] = Hsm) -> Hsm:
     """The key file under the local master key of 64 hexadecimal digits in `lmk`. Raises ConfigError."""
     try:
         master = bytes.fromhex(lmk.read_text().strip())
@@ -48,7 +50,7 @@ def open_hsm(lmk: Path, keys: Path, entropy: Entropy) -> Hsm:
     except ValueError:
         raise ConfigError(f"{lmk}: a local master key is 64 hexadecimal digits") from None
     try:
-        return Hsm.load(keys, master, entropy)
+        return kind.load(keys, master, entropy)
     except OSError as error:
         raise ConfigError(f"{error.filename}: {error.strerror}") from None
     except CryptoError as error:
@@ -62,11 +64,17 @@ def take_terminals(path: Path, hsm: Hsm, suites: Container[str]) -> list[Termina
     tmk). Raises ConfigError, naming each line at fault; then the HSM is not to be used.
     """
 
+    same: dict[str, str] = {}
+
+    def one(text: str) -> str:
+        """The same text is one object: a merchant has several terminals, a province 150,000 merchants."""
+        return same.setdefault(text, text)
+
     def accept(row: roster.TerminalRow) -> Terminal:
         fault = _master_key(row, hsm) if row.suite in suites else f"suite: the profile has none for {row.suite}"
         if fault:
             raise ValueError(fault)
-        return Terminal(row.tid, row.mid, row.mcc, row.merchant_name, row.suite)
+        return Terminal(row.tid, one(row.mid), one(row.mcc), one(row.merchant_name), one(row.suite))
 
     try:
         return roster.accept_terminals(path, accept)
@@ -104,7 +112,9 @@ class Parts(NamedTuple):
 
 def read_parts(config: SwitchConfig, beside: Path, entropy: Entropy) -> Parts:
     """All that the configuration names, read and checked. Raises ConfigError."""
-    hsm = open_hsm(config.lmk, config.keys, entropy)
+    if config.hsm_ops < 0:
+        raise ConfigError("hsm_ops: an HSM does 1 operation a second or more; 0 is no model of one")
+    hsm = open_hsm(config.lmk, config.keys, entropy, MeteredHsm if config.hsm_ops else Hsm)
     for label in (STORE, HASH, *(f"zmk/{section.name}" for section in config.counterparts)):
         if label not in hsm:
             raise ConfigError(f"{config.keys}: key {label} is missing")
@@ -156,6 +166,8 @@ def build_engine(config: SwitchConfig, beside: Path, entropy: Entropy) -> tuple[
     limits = Limits(wait.admitted_max, wait.inflight_max, wait.stored_max, wait.late_max_s, wait.keep_days, wait.code)
     engine = Engine(terminals, hsm, counterparts, routes, pos, config.acquirer, chips, limits)
     engine.tariff = tariff
+    if isinstance(hsm, MeteredHsm):
+        engine.hsm_queue = HsmQueue(engine, hsm, config.hsm_ops)
     return engine, pos
 
 

@@ -114,6 +114,7 @@ class SwitchConfig(_Section, frozen=True, kw_only=True):
     chips: Path | None = None
     ca_keys: Path | None = None
     limits: LimitsConfig = LimitsConfig()
+    hsm_ops: int = 0
 
 
 class CentreConfig(_Section, frozen=True, kw_only=True):

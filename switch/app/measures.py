@@ -16,6 +16,7 @@ from switch.issuer.centre import Centre
 from switch.machine import Now
 from switch.net.metrics import Family, LoopLag, Sample
 from switch.net.perform import Performer
+from switch.timings import Timings
 from switch.wire.codes import RESPONSE_CODES
 
 CUT: Final = ("frame", "sign_in", "idle", "pressure", "replaced", "gone")
@@ -106,6 +107,7 @@ def switch_families(engine: Engine, performer: Performer, lag: LoopLag) -> list[
         *_stored(engine),
         *_lines(engine),
         *_offences(engine),
+        *_hsm(engine, performer.now),
         Family(
             "shoudan_invariant_violations_total", "counter", "Things that can never happen. Must be 0.", ("id",),
             lambda: _violations(engine, performer),
@@ -325,6 +327,22 @@ def _offences(engine: Engine) -> list[Family]:
             "shoudan_answers_undelivered_total", "counter", "Answers whose connection was gone.", (),
             _one(lambda: numbers.undelivered),
         ),
+    ]  # fmt: skip
+
+
+def _hsm(engine: Engine, now: Callable[[], Now]) -> list[Family]:
+    """The model of an HSM (`hsm_ops`); all 0 without one."""
+    queue, none = engine.hsm_queue, Timings()
+    return [
+        Family("shoudan_hsm_rate", "gauge", "Operations a second that the modelled HSM does; 0: there is no model.", (),
+               _one(lambda: queue.rate if queue else 0)),
+        Family("shoudan_hsm_operations_total", "counter", "Operations the modelled HSM was asked for.", (),
+               _one(lambda: queue.operations if queue else 0)),
+        Family("shoudan_hsm_queue", "gauge", "Operations that wait for the modelled HSM, or are done by it now.", (),
+               _one(lambda: queue.waiting(now()) if queue else 0)),
+        Family("shoudan_hsm_wait_seconds", "histogram",
+               "How long a message waited before the modelled HSM began with it.", (),
+               lambda: [((), queue.waits if queue else none)]),
     ]  # fmt: skip
 
 

@@ -115,7 +115,7 @@ async def serve_switch(source: Path) -> int:
     life = _Life()
     disk = open_disk(config.journal, SWITCH_TABLES)
     loop = asyncio.get_running_loop()
-    performer = Performer(engine, disk, loop, life.failed)
+    performer = Performer(engine.hsm_queue or engine, disk, loop, life.failed)
     engine.recalls(_read_back(disk, performer))
     with _whole(config.journal):
         performer.call(lambda now, out: engine.recover(disk.history(), now, out))

@@ -28,7 +28,10 @@ from switch.crypto.block import Transform, adjust_parity, ecb_decryptor, ecb_enc
 from switch.crypto.cryptogram import IssuerKey, SessionKey
 from switch.crypto.errors import CryptoError, KcvMismatch, KeyBlockError, KeyNotFound, MacMismatch
 from switch.crypto.mac import ALGORITHMS, message_mac
+from switch.crypto.records import KeyRecord, Records
 from switch.crypto.track import open_track
+
+__all__ = ["CARRIES", "USAGES", "Exported", "Hsm", "KeyRecord"]
 
 NONCE = 12
 # Which keys may travel under which: a terminal's under its TMK, the network's under the ZMK.
@@ -36,16 +39,6 @@ CARRIES = {"tmk": frozenset({"tmk", "pik", "mak", "tdk"}), "zmk": frozenset({"zm
 USAGES = frozenset({*CARRIES["tmk"], *CARRIES["zmk"], "store", "hash", "pvk", "imk"})
 _PIN_KEYS = frozenset({"pik", "zpk"})
 _MAC_KEYS = frozenset({"mak", "zak"})
-
-
-class KeyRecord(NamedTuple):
-    """A key as it may be stored anywhere: `wrapped` is nonce, cipher text and tag under the LMK; `kcv` 4 bytes."""
-
-    label: str
-    usage: str
-    suite: str
-    wrapped: bytes
-    kcv: bytes
 
 
 class Exported(NamedTuple):
@@ -90,6 +83,8 @@ _PURPOSES: dict[str, tuple[frozenset[str], Callable[[str, bytes], Any]]] = {
     **{name: (_MAC_KEYS, partial(message_mac, name)) for name in ALGORITHMS},
 }
 
+_PURPOSES_OF = {usage: [name for name, (usages, _) in _PURPOSES.items() if usage in usages] for usage in USAGES}
+
 
 def _binding(label: str, usage: str, suite: str) -> bytes:
     return "\0".join(("shoudan key", label, usage, suite)).encode()
@@ -113,7 +108,7 @@ class Hsm:
         self._entropy = entropy
         self._nonces: list[bytes] = []
         self._told: Callable[[str], object] = lambda label: None
-        self._records: dict[str, KeyRecord] = {}
+        self._records = Records()
         self._contexts: OrderedDict[tuple[str, str], Any] = OrderedDict()
         self._contexts_max = contexts_max
         self._crowded = False
@@ -128,6 +123,16 @@ class Hsm:
 
     def generate(self, label: str, usage: str, suite: str, length: int = 16) -> None:
         """A fresh random key (DES keys with odd parity and unlike halves); it replaces one of the same usage."""
+        self._put(label, usage, suite, self._fresh(suite, length))
+
+    def issue(self, label: str, usage: str, suite: str, length: int, under: str) -> Exported:
+        """`generate` and `export` in one: a fresh key, given out under `under`."""
+        self._may_carry(under, usage)
+        key = self._fresh(suite, length)
+        kcv = self._put(label, usage, suite, key)
+        return Exported(self._context(under, "wrap")(key), kcv)
+
+    def _fresh(self, suite: str, length: int) -> bytes:
         if length not in suite_of(suite).lengths:
             raise CryptoError(f"no {suite} key has {length} bytes")
         key = self._entropy(length)
@@ -135,7 +140,7 @@ class Hsm:
             key = adjust_parity(key)
             while length > 8 and key[:8] == key[8:16]:
                 key = adjust_parity(self._entropy(length))
-        self._put(label, usage, suite, key)
+        return key
 
     def import_clear(self, label: str, usage: str, suite: str, *components: bytes) -> None:
         """The key ceremony: the one door for clear values, of which the key is the exclusive-or.
@@ -173,7 +178,8 @@ class Hsm:
         if usage not in CARRIES.get(carrier, ()):
             raise CryptoError(f"key {under!r} is a {carrier} and carries no {usage}")
 
-    def _put(self, label: str, usage: str, suite: str, key: bytes, sent: bytes | None = None) -> None:
+    def _put(self, label: str, usage: str, suite: str, key: bytes, sent: bytes | None = None) -> bytes:
+        """Keep a key; its check value, which `sent` must begin."""
         if usage not in USAGES:
             raise CryptoError(f"unknown key usage {usage!r}")
         if not (label and label.isprintable() and len(label) <= 64):
@@ -191,15 +197,16 @@ class Hsm:
         nonce = self._entropy(NONCE)
         wrapped = nonce + self._lmk.encrypt(nonce, key, _binding(label, usage, suite))
         self._keep(KeyRecord(label, usage, suite, wrapped, value[:4]))
+        return value[:4]
 
     # Records
 
     def record(self, label: str) -> KeyRecord:
         """What may be stored of a key; KeyNotFound."""
-        try:
-            return self._records[label]
-        except KeyError:
-            raise KeyNotFound(label) from None
+        record = self._records.get(label)
+        if record is None:
+            raise KeyNotFound(label)
+        return record
 
     def restore(self, record: Iterable[Any]) -> None:
         """Take back a record (also as a plain tuple); KeyBlockError unless it opens as what it says under this LMK."""
@@ -212,7 +219,7 @@ class Hsm:
         self._keep(taken)
 
     def labels(self) -> Iterator[str]:
-        """All labels, in the order in which they came."""
+        """All labels: a terminal's together, all others before them in the order in which they came."""
         return iter(tuple(self._records))
 
     def kcv(self, label: str) -> bytes:
@@ -226,9 +233,9 @@ class Hsm:
 
     def forget(self, label: str) -> None:
         """Drop a key; KeyNotFound."""
-        self.record(label)
-        del self._records[label]
-        self._drop_contexts(label)
+        usage = self.record(label).usage
+        self._records.drop(label)
+        self._drop_contexts(label, usage)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all records as JSON lines (hex for bytes), whole or not at all, readable by the owner only."""
@@ -236,7 +243,7 @@ class Hsm:
         unfinished = target.with_name(target.name + ".new")
         lines = (
             json.dumps({**record._asdict(), "wrapped": record.wrapped.hex(), "kcv": record.kcv.hex()})
-            for record in self._records.values()
+            for record in map(self.record, self._records)
         )
         with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             file.writelines(line + "\n" for line in lines)
@@ -275,11 +282,11 @@ class Hsm:
         return len(self._records)
 
     def _keep(self, record: KeyRecord) -> None:
-        self._records[record.label] = record
-        self._drop_contexts(record.label)
+        self._records.put(record)
+        self._drop_contexts(record.label, record.usage)
 
-    def _drop_contexts(self, label: str) -> None:
-        for purpose in _PURPOSES:
+    def _drop_contexts(self, label: str, usage: str) -> None:
+        for purpose in _PURPOSES_OF[usage]:
             self._contexts.pop((label, purpose), None)
         self._told(label)
 

@@ -7,6 +7,7 @@ import heapq
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from itertools import count
+from sys import intern
 from typing import Any, Final
 
 from switch.engine.archive import Archive
@@ -158,12 +159,14 @@ class Exchange:
 
 
 class Terminal:
-    """A terminal as the host knows it. `status` is "active" or "closed"; `batch` is the open one; `downloads` the
-    version of each list it has fetched."""
+    """A terminal as the host knows it. `status` is "active" or "closed"; `batch` is the open one.
+
+    There may be half a million: texts that many have alike are one object, and what few have is None until they do.
+    """
 
     __slots__ = (
-        "_batch", "batch_text", "downloads", "mcc", "merchant_name", "mid", "signed_in", "status", "suite", "tid",
-        "uploaded",
+        "_batch", "_downloads", "_uploaded", "batch_text", "mcc", "merchant_name", "mid", "signed_in", "status",
+        "suite", "tid",
     )  # fmt: skip
 
     def __init__(self, tid: str, mid: str, mcc: str, merchant_name: str, suite: str, status: str = "active") -> None:
@@ -175,8 +178,8 @@ class Terminal:
         self.status = status
         self.batch = 1
         self.signed_in = False
-        self.uploaded: dict[str, int] = {}
-        self.downloads: dict[str, str] = {}
+        self._uploaded: dict[str, int] | None = None
+        self._downloads: dict[str, str] | None = None
 
     @property
     def batch(self) -> int:
@@ -185,13 +188,32 @@ class Terminal:
     @batch.setter
     def batch(self, number: int) -> None:
         self._batch = number
-        self.batch_text = f"{number:06d}"  # read four times a message, changed once a day (0.8 us)
+        self.batch_text = intern(f"{number:06d}")  # read four times a message, changed once a day (0.8 us)
+
+    def fetched(self, requirement: str) -> str:
+        """The version of a list that it has fetched, "" for none."""
+        return "" if self._downloads is None else self._downloads.get(requirement, "")
+
+    def fetch(self, requirement: str, version: str) -> None:
+        """It has fetched a list."""
+        self._downloads = {**(self._downloads or {}), requirement: version}
+
+    @property
+    def uploaded(self) -> dict[str, int]:
+        """Amounts of the items of the open batch that it has uploaded, by STAN."""
+        if self._uploaded is None:
+            self._uploaded = {}
+        return self._uploaded
 
     def next_batch(self) -> None:
         """Close the open batch; the terminal learns the new one when it signs in."""
-        self.batch = self.batch % STAN_MAX + 1
+        self.open_batch(self.batch % STAN_MAX + 1)
         self.signed_in = False
-        self.uploaded = {}
+
+    def open_batch(self, number: int) -> None:
+        """Another batch is open, and nothing of it uploaded."""
+        self.batch = number
+        self._uploaded = None
 
 
 class Books:

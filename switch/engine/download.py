@@ -61,9 +61,9 @@ class DownloadDesk:
     def _ended(self, terminal: Terminal, digit: str, now: Now, out: Out) -> int:
         """The terminal has it all: it is not announced again until it changes."""
         version = self._office.chips.versions[digit]
-        if terminal.downloads.get(digit) == version:
+        if terminal.fetched(digit) == version:
             return 0
-        terminal.downloads[digit] = version
+        terminal.fetch(digit, version)
         self._office.statistics.downloads += 1
         return self._office.post("download", (terminal.tid, digit, version), now, out)
 

@@ -9,6 +9,7 @@ from switch.engine.archive import Archive, Recall
 from switch.engine.authorize import AuthorizeDesk
 from switch.engine.books import Books, Terminal
 from switch.engine.counterpart import Counterpart
+from switch.engine.hsmqueue import HsmQueue
 from switch.engine.limits import USUAL_LIMITS, Limits
 from switch.engine.manage import ManageDesk
 from switch.engine.office import Office
@@ -36,6 +37,7 @@ class Engine:
     storage and hash keys of the journal. Links named after a counterpart are that counterpart's line; all other links
     are terminals'. `limits` is how much may wait, `chips` what terminals are told about chips. `tariff` is what was
     last taken whole; it only stands here, fees are worked out from the books. `straight` is the way past the desks.
+    `hsm_queue` is the model of an HSM around this machine, if there is one: then that is the machine to be performed.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Engine:
         self._manage = ManageDesk(self.office, self._reverse.saf)
         self._leaving: set[str] = set()
         self.tariff: Tariff | None = None
+        self.hsm_queue: HsmQueue | None = None
 
     # doors
 
@@ -104,6 +107,8 @@ class Engine:
         counterpart = self.office.counterparts.get(link.name) if link.name else None
         if counterpart is not None:
             self._manage.line_down(counterpart, link, now, out)
+        elif self.office.links.get(link.peer) is link:
+            del self.office.links[link.peer]  # a province on short connections would leave half a million behind
 
     # where things go
 
@@ -234,6 +239,7 @@ class Engine:
             "inflight": sum(len(c.inflight) for c in office.counterparts.values()),
             "stored": len(self._reverse.saf),
             "signed_in": sum(t.signed_in for t in office.books.terminals.values()),
+            "hsm": self.hsm_queue.status() if self.hsm_queue is not None else None,
             "tariff": f"{self.tariff.name}: {len(self.tariff.rows)} rows" if self.tariff else "",
             "counterparts": {
                 c.name: {

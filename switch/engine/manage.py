@@ -109,8 +109,7 @@ class ManageDesk:
         keys = []
         for block in suite.keys:
             label = f"{block.name}/{terminal.tid}"
-            office.hsm.generate(label, block.name, terminal.suite, block.bytes)
-            wrapped, kcv = office.hsm.export(label, f"tmk/{terminal.tid}")
+            wrapped, kcv = office.hsm.issue(label, block.name, terminal.suite, block.bytes, f"tmk/{terminal.tid}")
             keys.append(WrappedKey(block.name, wrapped, kcv[: block.kcv]))
         layout = [(block.name, block.bytes, block.pad, block.kcv) for block in suite.keys]
         terminal.signed_in = True

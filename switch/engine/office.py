@@ -223,7 +223,7 @@ class Office:
         if terminal is None or not terminal.signed_in:
             return "0"
         for digit, version in self.chips.versions.items():
-            if terminal.downloads.get(digit, "") != version:
+            if terminal.fetched(digit) != version:
                 return digit
         return "0"
 

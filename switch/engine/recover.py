@@ -100,7 +100,7 @@ def _terminal(office: Office, row: dict[str, Any]) -> None:
         return
     if terminal.batch_text != row["batch"]:
         office.books.close_batch(row["tid"], row["at_ms"], office.limits.keep_ms)
-        terminal.batch, terminal.uploaded = int(row["batch"]), {}
+        terminal.open_batch(int(row["batch"]))
     terminal.signed_in = row["event"] == "sign_in"
     for name in ("pik", "mak", "tdk"):
         if row[name]:
@@ -123,7 +123,7 @@ def _upload(office: Office, row: dict[str, Any]) -> None:
 def _download(office: Office, row: dict[str, Any]) -> None:
     terminal = office.books.terminals.get(row["tid"])
     if terminal is not None:
-        terminal.downloads[row["requirement"]] = row["version"]
+        terminal.fetch(row["requirement"], row["version"])
 
 
 def _put_back(reverse: ReverseDesk, exchange: Exchange, stored: dict[str, Any], now: Now, out: Out) -> None:

@@ -212,15 +212,15 @@ def read_terminals(path: str | Path) -> list[TerminalRow]:
 
 def accept_terminals(path: str | Path, accept: Callable[[TerminalRow], T]) -> list[T]:
     """What `accept` makes of each row of terminals.csv; its ValueErrors are faults of the line. Raises TableError."""
-    merchants: dict[str, TerminalRow] = {}
+    merchants: dict[str, tuple[str, int]] = {}
 
     def make(**values: Any) -> T:
         row = TerminalRow(**values)
         if bool(row.tmk) != bool(row.kcv):
             raise ValueError("tmk: a master key and its check value come together")
-        first = merchants.setdefault(row.mid, row)
-        if row.mcc != first.mcc:
-            raise ValueError(f"mcc: merchant {row.mid} has {first.mcc} in line {first.line}")
+        mcc, line = merchants.setdefault(row.mid, (row.mcc, row.line))
+        if row.mcc != mcc:
+            raise ValueError(f"mcc: merchant {row.mid} has {mcc} in line {line}")
         return accept(row)
 
     return read_table(path, TERMINAL_COLUMNS, make)

@@ -5,8 +5,7 @@ so that one look mends them all. A reason repeats no cell as it stands: what is 
 """
 
 import csv
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
@@ -88,26 +87,30 @@ def shown(cell: str) -> str:
 
 def read_table(path: str | Path, columns: Sequence[Column], make: Callable[..., T]) -> list[T]:
     """The rows of a file, each `make(line=..., **values)`, which may raise ValueError as well. Raises TableError."""
-    faults = Faults(path)
     try:
-        data = Path(path).read_bytes()
+        # Read as it is parsed: a province's list is 70 MB, and would be five times that in memory.
+        with Path(path).open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a byte order mark
+            return _parsed(file, str(path), columns, make)
     except OSError as error:
-        faults.fail(0, error.strerror or "cannot be read")
+        Faults(path).fail(0, error.strerror or "cannot be read")
+    except UnicodeDecodeError:
+        Faults(path).fail(_broken_line(Path(path).read_bytes()), "not UTF-8: save the table as CSV in UTF-8")
+
+
+def _broken_line(data: bytes) -> int:
     try:
-        text = data.decode("utf-8-sig")  # spreadsheets write a byte order mark
+        data.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        faults.fail(line, "not UTF-8: save the table as CSV in UTF-8")
-    return parse_table(text, str(path), columns, make)
+        return data.count(b"\n", 0, error.start) + 1
+    return 0
 
 
-def parse_table(text: str, where: str, columns: Sequence[Column], make: Callable[..., T]) -> list[T]:
-    """`read_table` for a text already read; `where` names it in errors."""
+def _parsed(lines: Iterable[str], where: str, columns: Sequence[Column], make: Callable[..., T]) -> list[T]:
     faults = Faults(where)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(lines, strict=True)
     rows: list[T] = []
     known: dict[str, Column] = {column.name: column for column in columns}
-    first_seen: dict[tuple[str, Any], int] = {}
+    first_seen: dict[str, dict[Any, int]] = {column.name: {} for column in columns if column.unique}
     header: list[Column] = []
     line = 1
     try:
@@ -148,7 +151,7 @@ def _header(faults: Faults, line: int, cells: list[str], known: dict[str, Column
 
 
 def _values(
-    faults: Faults, line: int, cells: list[str], header: list[Column], first_seen: dict[tuple[str, Any], int]
+    faults: Faults, line: int, cells: list[str], header: list[Column], first_seen: dict[str, dict[Any, int]]
 ) -> dict[str, Any] | None:
     """The values of one row by column; None where something is wrong with them."""
     if len(cells) != len(header):
@@ -170,7 +173,7 @@ def _values(
             whole = False
             continue
         if column.unique:
-            first = first_seen.setdefault((column.name, value), line)
+            first = first_seen[column.name].setdefault(value, line)
             if first != line:
                 faults.add(line, f"{column.name}: the same as in line {first}")
                 whole = False

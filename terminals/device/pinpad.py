@@ -17,9 +17,12 @@ from switch.wire.profile import KeyBlock
 
 
 class PinPad:
-    """The keys of one terminal. `suite` is "3des" or "sm4"; `tmk` has 16 bytes, of no use but to open working keys."""
+    """The keys of one terminal. `suite` is "3des" or "sm4"; `tmk` has 16 bytes, of no use but to open working keys.
 
-    __slots__ = ("_mac", "_seal_pin", "_tdk", "_tmk", "suite")
+    Working keys are kept as they came, under the TMK; ciphers are made of them when they are first used.
+    """
+
+    __slots__ = ("_algorithm", "_layout", "_mac", "_seal_pin", "_tdk", "_tmk", "suite", "wrapped")
 
     def __init__(self, suite: str, tmk: bytes) -> None:
         if suite not in ("3des", "sm4"):
@@ -28,6 +31,9 @@ class PinPad:
             raise CryptoError(f"a terminal master key has 16 bytes, not {len(tmk)}")
         self.suite = suite
         self._tmk = tmk
+        self.wrapped = b""
+        self._layout: tuple[KeyBlock, ...] = ()
+        self._algorithm = ""
         self._seal_pin: Transform | None = None
         self._mac: Callable[[bytes], bytes] | None = None
         self._tdk: BlockCipher | None = None
@@ -35,7 +41,7 @@ class PinPad:
     @property
     def ready(self) -> bool:
         """Whether working keys are in place."""
-        return self._mac is not None and self._seal_pin is not None
+        return bool(self.wrapped)
 
     def load_keys(self, de62: bytes, layout: Iterable[KeyBlock], mac: str = "cup-ecb") -> None:
         """Take the working keys of a sign-in reply, all or none of them.
@@ -45,6 +51,18 @@ class PinPad:
         key.
         """
         blocks = tuple(layout)
+        keys = self._opened(de62, blocks)
+        if "pik" not in keys or "mak" not in keys:
+            raise CryptoError("DE62 brings no PIN key or no MAC key")
+        self.keep_keys(de62, blocks, mac)
+
+    def keep_keys(self, de62: bytes, layout: tuple[KeyBlock, ...], mac: str) -> None:
+        """Take working keys again that `load_keys` has taken before: they are checked when they are first used."""
+        self.forget_keys()
+        self.wrapped, self._layout, self._algorithm = de62, layout, mac
+
+    def _opened(self, de62: bytes, blocks: tuple[KeyBlock, ...]) -> dict[str, bytes]:
+        """The working keys by name, each with its check value compared."""
         size = sum(block.bytes + block.pad + block.kcv for block in blocks)
         if len(de62) != size:
             raise CryptoError(f"DE62 holds {len(de62)} bytes of keys, its layout {size}")
@@ -58,25 +76,32 @@ class PinPad:
                 raise KcvMismatch(block.name)
             at += block.kcv
             keys[block.name] = key
-        if "pik" not in keys or "mak" not in keys:
-            raise CryptoError("DE62 brings no PIN key or no MAC key")
-        # Contexts are made before anything is replaced, so a failure leaves the former keys whole.
-        seal_pin, keyed_mac = ecb_encryptor(self.suite, keys["pik"]), message_mac(mac, self.suite, keys["mak"])
-        self._tdk = BlockCipher(self.suite, keys["tdk"]) if "tdk" in keys else None
-        self._seal_pin, self._mac = seal_pin, keyed_mac
+        return keys
+
+    def _ready(self) -> None:
+        """Make the ciphers of the working keys, where there are any."""
+        if self.wrapped and self._mac is None:
+            keys = self._opened(self.wrapped, self._layout)
+            self._tdk = BlockCipher(self.suite, keys["tdk"]) if "tdk" in keys else None
+            self._seal_pin = ecb_encryptor(self.suite, keys["pik"])
+            self._mac = message_mac(self._algorithm, self.suite, keys["mak"])
 
     def forget_keys(self) -> None:
         """Wipe the working keys; the TMK stays."""
+        self.wrapped = b""
         self._seal_pin = self._mac = self._tdk = None
 
     def pin_block(self, pin: str, pan: str, fmt: str) -> bytes:
         """The PIN under the PIN key: 8 bytes, 16 for format "sm4". PinFormatError for a PIN that fits no block."""
+        self._ready()
         if self._seal_pin is None:
             raise CryptoError("the PIN pad has no PIN key yet")
         return self._seal_pin(pinblock.encode(fmt, pin, pan))
 
     def mac(self, data: bytes) -> bytes:
         """DE64 over `data`: 8 ASCII bytes."""
+        if self._mac is None:
+            self._ready()
         if self._mac is None:
             raise CryptoError("the PIN pad has no MAC key yet")
         return self._mac(data)
@@ -87,6 +112,7 @@ class PinPad:
 
     def track(self, track: str) -> str:
         """A track with its run of digits under the track key (DE53 digit 3 = 1)."""
+        self._ready()
         if self._tdk is None:
             raise CryptoError("the PIN pad has no track key")
         return encrypt_track(self._tdk, track)

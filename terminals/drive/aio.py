@@ -146,6 +146,11 @@ class Session:
         return self._stale + (self._connection.stale if self._connection is not None else 0)
 
     @property
+    def connected(self) -> bool:
+        """Whether the next call has a connection already."""
+        return self._connection is not None and self._connection.open
+
+    @property
     def requirement(self) -> str:
         """What the host asks the terminal to do (`download.DOWNLOADS`), "0" for nothing. Of a kept connection only."""
         return self._connection.requirement if self._connection is not None else "0"
