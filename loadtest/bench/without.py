@@ -33,7 +33,7 @@ def _mac(line: bool) -> None:
         return (lambda data: b"00000000") if label.startswith("zak/") == line else ready(self, label, *rest)
 
     Hsm.mac, Hsm.verify_mac, Hsm.mac_function = made, verified, function  # type: ignore[method-assign,assignment]
-    straight.compare_digest = lambda ours, theirs: True
+    straight.compare_digest = lambda ours, theirs: True  # type: ignore[attr-defined]
 
 
 def _pin() -> None:
