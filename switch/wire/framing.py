@@ -53,6 +53,12 @@ class Framing:
         """Bytes of the length prefix."""
         return _PREFIX_SIZE[self.length]
 
+    def first_size(self, data: bytes) -> int:
+        """Bytes of the frame that `data` begins with, its prefix included; those of the prefix alone while it is not
+        whole. FrameError as of a stream's."""
+        prefix = self.prefix_size
+        return prefix + _read_length(self, data, 0) if len(data) >= prefix else prefix
+
     def wrap(self, body: bytes, header: bytes = b"", tpdu: bytes = b"") -> bytes:
         """The bytes to send. Header and TPDU must have exactly the size this link carries, else FrameError."""
         if len(tpdu) != (TPDU_SIZE if self.tpdu else 0):
