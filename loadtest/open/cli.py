@@ -126,6 +126,7 @@ def keep_house(
     terminals: Annotated[int, typer.Option(min=1, help="Terminals in its list.")] = 400,
     atms: Annotated[int, typer.Option(min=0, help="Machines in its list.")] = 20,
     seed: Seed = 7,
+    workers: Annotated[int, typer.Option(min=1, help="Processes of the switch.")] = 1,
 ) -> None:
     """Start a switch, a network centre and a core, and keep them until Ctrl-C: a ground for Locust, or for `load run`.
 
@@ -138,7 +139,7 @@ def keep_house(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     try:
-        with house(directory, terminals, seed, atms) as running:
+        with house(directory, terminals, seed, atms, workers) as running:
             console.print(f"127.0.0.1:{running.port}  {running.pids}", markup=False)
             ended.wait()
     except (HouseFailed, OSError) as error:
