@@ -19,8 +19,8 @@ from switch.app.control import ask_control
 from switch.app.journals import journals_of
 from switch.app.stats import tally
 from switch.app.verify import verify_book
-from switch.engine.share import owner
 from switch.wire.profile import PosProfile, load_profile
+from switch.wire.roster import owner
 from terminals.cli import transport_keys
 from terminals.own import own_terminals
 
@@ -92,7 +92,7 @@ def test_a_worker_dies_and_the_day_is_whole(tmp_path: Path) -> None:
         assert status["rows"] == first["rows"] + second["rows"]
         assert status["counterparts"]["cups"]["ready"] is True
 
-        assert series(running, "shoudan_worker_restarts_total") == {"1": 0.0, "2": 1.0}
+        assert series(running, "shoudan_process_restarts_total") == {"1": 0.0, "2": 1.0}
         answered = series(running, "shoudan_authorizations_total")
         assert sum(answered.values()) == status["authorizations"]
         assert min(answered.values()) > 0

@@ -30,6 +30,8 @@ def switch_tables(figures: dict[str, Any]) -> Iterator[Table]:
         yield _latency(figures["latency"])
     if "features" in figures:
         yield _features(figures["features"])
+    if "workers" in figures:
+        yield _workers(figures["workers"])
 
 
 def _latency(rows: list[dict[str, Any]]) -> Table:
@@ -48,4 +50,17 @@ def _features(rows: dict[str, dict[str, float]]) -> Table:
         table.add_column(column, justify="left" if column == "without" else "right")
     for name, row in rows.items():
         table.add_row(name, f"{row['cpu_us']:.1f}", f"{row['costs_us']:.1f}" if name != "nothing" else "")
+    return table
+
+
+def _workers(figures: dict[str, Any]) -> Table:
+    shares = " and ".join(f"{share:.1%}" for share in figures["shares"])
+    table = Table(title=f"One process and two workers on one core; the workers' shares: {shares}")
+    for column in ("processes", "a second", "CPU µs an authorization", "of one's"):
+        table.add_column(column, justify="right")
+    for count, name in ((1, "one"), (2, "two")):
+        one = figures[name]
+        saturated = "" if one["saturated"] else " (not saturated)"
+        ratio = f"{figures['ratio']:.3f}" if count > 1 else ""
+        table.add_row(str(count), f"{one['per_s']:,}{saturated}", f"{one['cpu_us']:.1f}", ratio)
     return table

@@ -115,13 +115,13 @@ def worker_families(workers: Sequence[WorkerState]) -> list[Family]:
         return lambda: [((str(one.place + 1),), read(one)) for one in workers]
 
     return [
-        Family("shoudan_worker_ready", "gauge", "1 while a worker takes its merchants' connections.", ("worker",),
+        Family("shoudan_process_ready", "gauge", "1 while a worker takes its merchants' connections.", ("worker",),
                each(lambda one: one.ready)),
-        Family("shoudan_worker_restarts_total", "counter", "Times a worker was started again.", ("worker",),
+        Family("shoudan_process_restarts_total", "counter", "Times a worker was started again.", ("worker",),
                each(lambda one: one.restarts)),
-        Family("shoudan_worker_cpu_seconds_total", "counter", "CPU, user and system, of a worker's process.",
+        Family("shoudan_process_cpu_seconds_total", "counter", "CPU, user and system, of a worker's process.",
                ("worker",), each(lambda one: _used(one.pid)[0])),
-        Family("shoudan_worker_resident_bytes", "gauge", "Resident memory of a worker's process.", ("worker",),
+        Family("shoudan_process_resident_bytes", "gauge", "Resident memory of a worker's process.", ("worker",),
                each(lambda one: _used(one.pid)[1])),
     ]  # fmt: skip
 

@@ -21,7 +21,7 @@ from switch.app.journals import refuse_others
 from switch.app.measures import WorkerState, worker_families
 from switch.app.merged import merged_families, merged_status
 from switch.app.serve import Life, open_control, open_metrics
-from switch.engine.share import KEY, owner
+from switch.engine.share import KEY
 from switch.net.channel import Channel, pair
 from switch.net.doorman import Doorman
 from switch.net.metrics import Family
@@ -29,6 +29,7 @@ from switch.wire.codec import codec_of
 from switch.wire.errors import DecodeError
 from switch.wire.framing import Frame
 from switch.wire.profile import dialect_of, framing_of
+from switch.wire.roster import owner
 
 log = logging.getLogger("shoudan")
 

@@ -1,8 +1,9 @@
 """Which part of a switch an engine is, where several processes are one: its merchants, its numbers, its sisters."""
 
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import Any, Final, NamedTuple, TypeAlias
+
+from switch.wire.roster import owner
 
 STANS: Final = 999_999
 RRNS: Final = 10**9
@@ -12,11 +13,6 @@ KEY, KEYS, DAY = "key", "keys?", "day"
 """What sisters tell each other: a working key that one of them was given, who has keys, and a change of day."""
 
 Tell: TypeAlias = Callable[[tuple[Any, ...]], None]
-
-
-def owner(mid: str, of: int) -> int:
-    """Which of `of` workers a merchant belongs to: always the same one, whatever other merchants there are."""
-    return int.from_bytes(blake2b(mid.encode(), digest_size=8).digest(), "big") % of
 
 
 class Share(NamedTuple):
