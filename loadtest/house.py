@@ -63,13 +63,16 @@ def rss_mib(pid: int) -> float:
 
 
 @contextmanager
-def house(directory: Path, terminals: int, seed: int, atms: int = 0, workers: int = 1) -> Iterator[House]:
+def house(
+    directory: Path, terminals: int, seed: int, atms: int = 0, workers: int = 1, validators: int = 0
+) -> Iterator[House]:
     """A house of our own in `directory` (which must not hold one), its switch in `workers` processes, until the block
     ends. Raises HouseFailed."""
     directory.mkdir(parents=True, exist_ok=True)
     os.chmod(directory, 0o700)
     date = time.strftime("%m%d", time.gmtime(time.time() + 8 * 3600))
-    command = [sys.executable, "-m", "loadtest.stage", str(directory), str(terminals), str(seed), date, str(atms)]
+    counts = (terminals, seed, date, atms, validators)
+    command = [sys.executable, "-m", "loadtest.stage", str(directory), *map(str, counts)]
     laid = subprocess.run(command, capture_output=True, text=True, check=False)
     if laid.returncode:
         raise HouseFailed(f"the ground could not be laid: {_last(laid.stderr)}")

@@ -29,12 +29,15 @@ class Lost(Exception):
     """A failure that the engine told of."""
 
 
+class EngineFailed(Exception):
+    """The engine could not begin; the text says why."""
+
+
 class Bridge:
-    """A worker runner and the engine's process."""
+    """The engine's process, and a worker runner that joins the master once the engine's terminals are signed in: the
+    first user has arrivals at once. Raises EngineFailed."""
 
     def __init__(self, ground: str, host: str, port: int, per_user: float) -> None:
-        self.environment = Environment(user_classes=[ArrivalUser])
-        self.runner: WorkerRunner = self.environment.create_worker_runner(host, port)
         self.per_user = per_user
         self.told = 0
         self._rate = 0.0
@@ -42,17 +45,17 @@ class Bridge:
             [sys.executable, "-m", "loadtest.open.driven", ground, str(RATE_MAX)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
+        assert self.engine.stdout is not None
+        self._lines = FileObject(self.engine.stdout, "rb")
+        first = json.loads(self._lines.readline() or b'{"failed": "the engine ended at once"}')
+        if "failed" in first:
+            raise EngineFailed(first["failed"])
+        self.environment = Environment(user_classes=[ArrivalUser])
+        self.runner: WorkerRunner = self.environment.create_worker_runner(host, port)
 
     def run(self) -> int:
-        """Until the master quits, or the engine ends; 3 when the engine could not begin."""
-        assert self.engine.stdout is not None
-        lines = FileObject(self.engine.stdout, "rb")
-        first = json.loads(lines.readline() or b'{"failed": "the engine ended at once"}')
-        if "failed" in first:
-            sys.stderr.write(f"shoudan: {first['failed']}\n")
-            self.runner.quit()
-            return 3
-        reading = gevent.spawn(self._read, lines)
+        """Until the master quits, or the engine ends."""
+        reading = gevent.spawn(self._read, self._lines)
         throttle = gevent.spawn(self._throttle)
         # the runner's own greenlets end when the master says quit, or is gone
         gevent.wait([gevent.spawn(self.runner.greenlet.join), reading], count=1)
@@ -102,7 +105,11 @@ def main() -> int:
     parser.add_argument("--master-port", type=int, default=5557)
     parser.add_argument("--per-user", type=float, default=1.0, help="arrivals a second that one user stands for")
     asked = parser.parse_args()
-    return Bridge(asked.ground, asked.master_host, asked.master_port, asked.per_user).run()
+    try:
+        return Bridge(asked.ground, asked.master_host, asked.master_port, asked.per_user).run()
+    except EngineFailed as error:
+        sys.stderr.write(f"shoudan: {error}\n")
+        return 3
 
 
 if __name__ == "__main__":

@@ -125,6 +125,7 @@ def keep_house(
     directory: Annotated[Path, typer.Argument(help="Where keys, terminals and journals go.")],
     terminals: Annotated[int, typer.Option(min=1, help="Terminals in its list.")] = 400,
     atms: Annotated[int, typer.Option(min=0, help="Machines in its list.")] = 20,
+    validators: Annotated[int, typer.Option(min=0, help="Bus gates, with an office that has two terminals.")] = 10,
     seed: Seed = 7,
     workers: Annotated[int, typer.Option(min=1, help="Processes of the switch.")] = 1,
 ) -> None:
@@ -139,7 +140,7 @@ def keep_house(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     try:
-        with house(directory, terminals, seed, atms, workers) as running:
+        with house(directory, terminals, seed, atms, workers, validators) as running:
             console.print(f"127.0.0.1:{running.port}  {running.pids}", markup=False)
             ended.wait()
     except (HouseFailed, OSError) as error:
