@@ -173,6 +173,28 @@ def test_a_worker_that_signs_on_first_waits_for_keys(tmp_path: Path) -> None:
     assert both.ready(1)
 
 
+def test_a_worker_that_missed_a_key_gets_both(tmp_path: Path) -> None:
+    """It was not there yet when the first was told of, and asks while the second is not acknowledged."""
+    both = Pair(tmp_path / "day")
+    both.join(0)
+    for expected in (True, False):
+        ((place, news),) = both.news
+        assert (place, news[2]) == (0, expected)
+        both.news.clear()
+        if not expected:
+            both.join(1)
+            assert both.news == [(1, ("keys?", "cups"))]
+            both.pass_on()
+            assert not both.ready(1)
+        out: Out = []
+        both.engines[0].agreed(list(news), NOW, out)
+        both.carry(0, out)
+    assert both.ready(0)
+    both.pass_on()
+    assert both.ready(1)
+    assert both.kcvs(0) == both.kcvs(1)
+
+
 def test_the_day_changes_for_all_at_once(tmp_path: Path) -> None:
     both = Pair(tmp_path / "day")
     both.join(0)

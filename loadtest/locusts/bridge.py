@@ -1,6 +1,6 @@
 """The open-loop engine as a Locust worker: web page, shapes and reports are Locust's, the load is ours.
 
-    python -m loadtest.locusts.bridge --ground DIR --master-host HOST --master-port PORT
+    python -m loadtest.locusts.bridge --ground DIR --master-host HOST --master-port PORT [--share 1/2]
 
 This process speaks to the master by Locust's own worker runner; the engine is a process beside it
 (`python -m loadtest.open.driven`), for asyncio and greenlets do not live together. Users that the master spawns here
@@ -37,12 +37,12 @@ class Bridge:
     """The engine's process, and a worker runner that joins the master once the engine's terminals are signed in: the
     first user has arrivals at once. Raises EngineFailed."""
 
-    def __init__(self, ground: str, host: str, port: int, per_user: float) -> None:
+    def __init__(self, ground: str, host: str, port: int, per_user: float, share: tuple[int, int] = (0, 1)) -> None:
         self.per_user = per_user
         self.told = 0
         self._rate = 0.0
         self.engine = subprocess.Popen(
-            [sys.executable, "-m", "loadtest.open.driven", ground, str(RATE_MAX)],
+            [sys.executable, "-m", "loadtest.open.driven", ground, str(RATE_MAX), *map(str, share)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         assert self.engine.stdout is not None
@@ -97,6 +97,14 @@ class Bridge:
                     )  # fmt: skip
 
 
+def _share(text: str) -> tuple[int, int]:
+    """ "1/2" as (0, 2)."""
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise argparse.ArgumentTypeError("K/N is needed, as 1/2")
+    return int(number) - 1, int(of)
+
+
 def main() -> int:
     """Run a bridge."""
     parser = argparse.ArgumentParser(description="The open-loop engine as a Locust worker")
@@ -104,9 +112,10 @@ def main() -> int:
     parser.add_argument("--master-host", default="127.0.0.1")
     parser.add_argument("--master-port", type=int, default=5557)
     parser.add_argument("--per-user", type=float, default=1.0, help="arrivals a second that one user stands for")
+    parser.add_argument("--share", type=_share, default=(0, 1), help="K/N: the K-th of N parts of the ground")
     asked = parser.parse_args()
     try:
-        return Bridge(asked.ground, asked.master_host, asked.master_port, asked.per_user).run()
+        return Bridge(asked.ground, asked.master_host, asked.master_port, asked.per_user, asked.share).run()
     except EngineFailed as error:
         sys.stderr.write(f"shoudan: {error}\n")
         return 3

@@ -52,6 +52,7 @@ class ManageDesk:
         self._alone = office.books.share.alone
         self._asks = office.books.share.place == 0
         self._taken: dict[tuple[str, bool], tuple[Line, Message]] = {}
+        self._wanted: set[str] = set()
 
     # terminals
 
@@ -207,8 +208,8 @@ class ManageDesk:
             keys = counterpart.profile.keys
             if first:
                 counterpart.keys_awaited = keys.apply_at_sign_on
-                if not self._asks:
-                    self._office.tell((KEYS, counterpart.name))
+            if not self._asks and not counterpart.ready:
+                self._office.tell((KEYS, counterpart.name))
             if self._asks and keys.apply_at_sign_on and (first or (line is counterpart.line and not counterpart.ready)):
                 self._apply_for_keys(counterpart, line, now, out)
             else:
@@ -292,6 +293,7 @@ class ManageDesk:
 
     def _forward(self, counterpart: Counterpart, now: Now, out: Out) -> None:
         """What is stored goes out once for each line, as soon as it is ready."""
+        self._tell_keys(counterpart)
         if counterpart.ready:
             counterpart.stood_in.clear()
         if counterpart.ready and counterpart.stored_waits:
@@ -336,9 +338,8 @@ class ManageDesk:
         if what == KEY:
             self._take(counterpart, bool(rest[0]), unpack_key(rest[1]), now, out)
         elif what == KEYS:
-            if counterpart.ready:
-                self._tell_key(counterpart, is_mac_key=True)
-                self._tell_key(counterpart, is_mac_key=False)
+            self._wanted.add(name)
+            self._tell_keys(counterpart)
         elif (counterpart.settlement_date, counterpart.cutting_over) != (rest[1], rest[0] == CUT_START):
             self._turn(counterpart, rest[0], rest[1], now, out)
 
@@ -348,6 +349,13 @@ class ManageDesk:
         waiting = self._taken.pop((name, bool(is_mac_key)), None)
         if waiting is not None:
             self._acknowledge(self._office.counterparts[name], *waiting, bool(is_mac_key), now, out)
+
+    def _tell_keys(self, counterpart: Counterpart) -> None:
+        """Both keys, to whoever has asked for them: now, or once they are there."""
+        if counterpart.ready and counterpart.name in self._wanted:
+            self._wanted.discard(counterpart.name)
+            self._tell_key(counterpart, is_mac_key=True)
+            self._tell_key(counterpart, is_mac_key=False)
 
     def _tell_key(self, counterpart: Counterpart, is_mac_key: bool) -> None:
         label = counterpart.zak if is_mac_key else counterpart.zpk
