@@ -137,6 +137,7 @@ class Switch:
             "connections_cut": dict(performer.cut),
             "commits": performer.disk.commits,
             "rows": performer.disk.rows,
+            "tasks": len(asyncio.all_tasks()),
         }
 
     def reload(self, _: dict[str, Any]) -> str:
