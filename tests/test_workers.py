@@ -22,6 +22,7 @@ from switch.app.config import CentreConfig, ConfigError, SwitchConfig, read_conf
 from switch.app.journals import journal_of, journals_of, refuse_others
 from switch.app.measures import WorkerState, worker_families
 from switch.app.merged import merged_families, merged_status
+from switch.app.relay import Far, Relay
 from switch.app.workers import check_for_workers
 from switch.engine.engine import Engine
 from switch.engine.share import RRNS, STANS, WHOLE, Share
@@ -30,6 +31,8 @@ from switch.machine import Link, Now, Out, Send
 from switch.net.channel import Channel, pair
 from switch.net.doorman import Doorman
 from switch.timings import Timings
+from switch.wire.codec import codec_of
+from switch.wire.dialects import POS
 from switch.wire.errors import FrameError
 from switch.wire.framing import Frame, Framing
 from switch.wire.roster import owner
@@ -214,6 +217,84 @@ def test_the_day_changes_for_all_at_once(tmp_path: Path) -> None:
     out = []
     both.engines[1].told(["day", "cups", "201", "1029"], NOW, out)
     assert (out, both.engines[1].office.books.row_last) == ([], rows), "told twice, posted once"
+
+
+# a connection of several merchants
+
+
+class Rim:
+    """A performer that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+        self.loop = self
+
+    def connected(self, far: Far) -> None:
+        self.told.append(("up", far.link))
+
+    def disconnected(self, far: Far) -> None:
+        self.told.append(("down", far.link))
+
+    def frames(self, far: Far, frames: list[Frame]) -> None:
+        self.told.append(("frames", far.link, frames))
+        far.write(POS_FRAMING.wrap(b"answer", bytes(6), bytes(5)))
+
+    def call(self, act: Callable[[Now, Out], object]) -> None:
+        out: Out = []
+        act(NOW, out)
+        self.told += [("sent", *effect[:4]) for effect in out]  # type: ignore[index]
+
+    def call_soon(self, act: Callable[[Any], None], argument: Any) -> None:
+        act(argument)
+
+
+POS_FRAMING = Framing()
+
+
+def asking(mid: str) -> Frame:
+    body = codec_of(POS).encode("0820", {11: "000001", 41: "10000001", 42: mid, 60: "00000001301"})
+    return Frame(bytes(5), bytes(6), body)
+
+
+def test_frames_of_another_workers_merchant_go_to_it_and_answers_come_back(tmp_path: Path) -> None:
+    both = Pair(tmp_path / "day")
+    said: list[tuple[int, dict[str, Any]]] = []
+    relays, rims = [], []
+    for place, engine in enumerate(both.engines):
+        relay = Relay(engine, POS_FRAMING, lambda message, place=place: said.append((place, message)))  # type: ignore[misc]
+        rims.append(Rim())
+        relay.performer = rims[place]  # type: ignore[assignment]
+        relays.append(relay)
+
+    def carry() -> None:
+        while said:
+            place, message = said.pop(0)
+            relays[message["to"]].heard({**message, "from": place})
+
+    theirs = next(one.mid for one in both.engines[1].office.books.terminals.values())
+    ours = next(one.mid for one in both.engines[0].office.books.terminals.values())
+    link, out = Link(7), Out()
+    relays[0].receive(link, asking(ours), NOW, out)
+    assert (said, len(out)) == ([], 1), "answered here: 97"
+    relays[0].receive(link, Frame(bytes(5), bytes(6), b"\x00"), NOW, out)
+    assert said == [], "what cannot be read is refused here"
+    frame = asking(theirs)
+    relays[0].receive(link, frame, NOW, out)
+    relays[0].receive(link, frame, NOW, out)
+    carry()
+    far = rims[1].told[0][1]
+    assert rims[1].told == [("up", far), ("frames", far, [frame]), ("frames", far, [frame])]
+    assert rims[0].told == [("sent", link, b"answer", bytes(6), bytes(5))] * 2
+    relays[0].link_down(link, NOW, out)
+    carry()
+    assert rims[1].told[-1] == ("down", far)
+    assert far.closed
+    relays[0].receive(Link(8), frame, NOW, out)
+    carry()
+    relays[1].gone(0)
+    assert rims[1].told[-1][0] == "down", "the worker that held the socket has died"
+    relays[1].heard({"from": 0, "left": 8})
+    relays[0].heard({"from": 1, "answer": 99, "data": b""})  # of a connection that is gone: nothing happens
 
 
 # files

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import signal
 import time
 import urllib.request
@@ -14,6 +15,7 @@ from loadtest.house import House, house
 from loadtest.open.arrivals import curve
 from loadtest.open.mix import read_mix
 from loadtest.open.run import Order, Ready, at_rate, play
+from loadtest.people import People
 from switch.app.clearing import read_journal_rows, reconcile_files
 from switch.app.control import ask_control
 from switch.app.journals import journals_of
@@ -22,6 +24,10 @@ from switch.app.verify import verify_book
 from switch.wire.profile import PosProfile, load_profile
 from switch.wire.roster import owner
 from terminals.cli import transport_keys
+from terminals.device import pos
+from terminals.device.dialogue import Line
+from terminals.drive.blocking import Session
+from terminals.fleet import memory_of
 from terminals.own import own_terminals
 
 TERMINALS = 24
@@ -83,6 +89,7 @@ def test_a_worker_dies_and_the_day_is_whole(tmp_path: Path) -> None:
         assert figures[0]["failed"] == figures[2]["failed"] == 0
         assert all(one["owing"] == 0 for one in figures)
 
+        concentrator(running, asked, shares)
         status = ask(running, "status")
         first, second = status["workers"]
         assert (first["restarts"], second["restarts"]) == (0, 1)
@@ -114,6 +121,25 @@ def test_a_worker_dies_and_the_day_is_whole(tmp_path: Path) -> None:
     assert len(keys) == len(set(by_worker)), "two transactions under one key of a line"
     assert {shares[row["tid"]] for row in rows if int(row["net_stan"]) <= 499_999} == {0}
     assert {shares[row["tid"]] for row in rows if int(row["net_stan"]) > 499_999} == {1}
+
+
+def concentrator(running: House, asked: Order, shares: dict[str, int]) -> None:
+    """Terminals of all merchants on one connection: each is served by its merchant's worker."""
+    line = Line(asked.profile)
+    session = Session(line, "127.0.0.1", running.port)
+    people = People("stripe", random.Random(3), seed=running.seed, cards_per_issuer=running.cards_per_issuer)
+    served = []
+    for terminal in (*asked.terminals[:6], *asked.terminals[:3]):
+        memory = memory_of(terminal)
+        memory.stan = 950_000 + len(served)
+        assert session.run(pos.sign_in(memory, line), lambda asked: "").approved
+        card, _ = people.card()
+        outcome = session.run(pos.sale(memory, line, card, 1234), lambda asked, pin=card.pin: pin)
+        assert outcome.response_code in ("00", "51", "55", "61"), outcome
+        served.append(shares[terminal.tid])
+    assert set(served) == {0, 1}
+    assert session.connects == 1
+    session.close()
 
 
 def _wait_until_nothing_is_owed(running: House) -> None:

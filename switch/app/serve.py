@@ -35,6 +35,7 @@ from switch.clearing.schema import CHIPS, ISSUER_TABLES, LEDGER, PINS, SWITCH_TA
 from switch.engine.engine import Engine
 from switch.engine.line import BOTH, IN, OUT
 from switch.engine.share import WHOLE, Share, Tell
+from switch.machine import Machine
 from switch.net.chain import BrokenChain
 from switch.net.disk import Disk, StorageFailed, StoreInUse
 from switch.net.listen import Patience, Secured, dial, listen
@@ -159,9 +160,17 @@ class Switch:
         return _finish(self.performer.disk, self.life.code)
 
 
-async def begin_switch(source: Path, share: Share = WHOLE, tell: Tell | None = None) -> Switch:
+async def begin_switch(
+    source: Path,
+    share: Share = WHOLE,
+    tell: Tell | None = None,
+    around: Callable[[Engine, PosProfile], Machine] = lambda engine, pos: engine,
+) -> Switch:
     """Recover the switch of a configuration (an absolute path), or a worker's share of it, and dial its lines. Raises
-    ConfigError, CannotListen."""
+    ConfigError, CannotListen.
+
+    `tell` hears what other workers must know, `around` may stand a machine before the engine.
+    """
     config = read_config(source, SwitchConfig)
     start = began(source, config)
     refuse_others(config.journal, share.of)
@@ -171,7 +180,7 @@ async def begin_switch(source: Path, share: Share = WHOLE, tell: Tell | None = N
     life = Life()
     journal = journal_of(config.journal, share)
     disk = open_disk(journal, SWITCH_TABLES)
-    performer = Performer(engine, disk, asyncio.get_running_loop(), life.failed)
+    performer = Performer(around(engine, pos), disk, asyncio.get_running_loop(), life.failed)
     with _whole(journal):
         performer.call(lambda now, out: engine.recover(disk.history(), now, out))
     performer.flush()

@@ -15,13 +15,15 @@ from typing import Any
 
 from switch.app.config import ConfigError
 from switch.app.measures import switch_families
+from switch.app.relay import Relay
 from switch.app.serve import Switch, begin_switch, run_loop
+from switch.engine.engine import Engine
 from switch.engine.share import Share
 from switch.net.channel import Channel
 from switch.net.listen import CannotListen, connections_max
 from switch.net.metrics import LoopLag
 from switch.timings import Timings
-from switch.wire.profile import framing_of
+from switch.wire.profile import PosProfile, framing_of
 
 BAD_USAGE = 2
 log = logging.getLogger("shoudan")
@@ -33,11 +35,20 @@ class _Worker:
     def __init__(self, end: socket.socket) -> None:
         self._loop = asyncio.get_running_loop()
         self.channel = Channel(end, self._loop, self._heard, self._orphaned)
+        self.relay: Relay | None = None
         self._switch: Switch | None = None
         self._taking: set[asyncio.Task[None]] = set()
         self._lag = LoopLag(self._loop)
 
+    def around(self, engine: Engine, pos: PosProfile) -> Relay:
+        """The engine, with others' frames passed on."""
+        self.relay = Relay(engine, framing_of(pos), self.channel.say)
+        return self.relay
+
     def begin(self, switch: Switch) -> None:
+        """Recovered, and ready for terminals."""
+        if self.relay is not None:
+            self.relay.performer = switch.performer
         self._switch = switch
         switch.performer.connections_max = connections_max()
         self._families = switch_families(switch.engine, switch.performer, self._lag)
@@ -55,6 +66,10 @@ class _Worker:
             task = self._loop.create_task(self._take(switch, hand))
             self._taking.add(task)
             task.add_done_callback(self._taking.discard)
+        elif "from" in message and self.relay is not None:
+            self.relay.heard(message)
+        elif "gone" in message and self.relay is not None:
+            self.relay.gone(int(message["gone"]))
         elif "agreed" in message:
             switch.performer.call(lambda now, out: switch.engine.agreed(message["agreed"], now, out))
         else:
@@ -107,7 +122,7 @@ class _Worker:
 async def serve_worker(source: Path, share: Share, end: socket.socket) -> int:
     """Serve a share of the switch until SIGTERM or the parent's end, drain; returns the exit code."""
     worker = _Worker(end)
-    switch = await begin_switch(source, share, lambda news: worker.channel.say({"tell": news}))
+    switch = await begin_switch(source, share, lambda news: worker.channel.say({"tell": news}), worker.around)
     worker.begin(switch)
     log.info("worker %d of %d is ready, journal at row %d", share.place + 1, share.of, switch.performer.disk.durable)
     await switch.life.over.wait()

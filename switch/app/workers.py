@@ -63,8 +63,14 @@ class Worker:
         """0 while there is no process."""
         return self.process.pid if self.process is not None and self.process.returncode is None else 0
 
-    async def start(self, source: Path, of: int, told: Callable[["Worker", list[Any]], None]) -> int:
-        """Run it once; returns its exit code. `told` is given what it tells the others."""
+    async def start(
+        self,
+        source: Path,
+        of: int,
+        told: Callable[["Worker", list[Any]], None],
+        relay: Callable[["Worker", dict[str, Any]], None],
+    ) -> int:
+        """Run it once; returns its exit code. `told` is given what it tells the others, `relay` what it says to one."""
         ours, theirs = pair()
 
         def heard(message: dict[str, Any], _: socket.socket | None) -> None:
@@ -72,6 +78,8 @@ class Worker:
                 self._begin()
             elif "tell" in message:
                 told(self, message["tell"])
+            elif "to" in message:
+                relay(self, message)
             else:
                 self._answered(message)
 
@@ -174,8 +182,10 @@ class _Parent:
         while not self._life.over.is_set():
             since = self._loop.time()
             watch = self._loop.create_task(self._look(worker))
-            code = await worker.start(self._source, len(self.workers), self._told)
+            code = await worker.start(self._source, len(self.workers), self._told, self._relay)
             watch.cancel()
+            for other in self.workers:
+                other.say({"gone": worker.place})
             if self._life.over.is_set():
                 self._life.code = max(self._life.code, code)
                 return
@@ -212,6 +222,9 @@ class _Parent:
         task = self._loop.create_task(self._pass_on(teller, others, news))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _relay(self, teller: Worker, message: dict[str, Any]) -> None:
+        self.workers[int(message["to"])].say({**message, "from": teller.place})
 
     async def _pass_on(self, teller: Worker, others: Iterable[Worker], news: list[Any]) -> None:
         told = (worker.ask("told", AGREE_S, news=news) for worker in others)
