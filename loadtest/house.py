@@ -63,12 +63,16 @@ def rss_mib(pid: int) -> float:
 
 
 @contextmanager
-def house(directory: Path, terminals: int, seed: int, atms: int = 0) -> Iterator[House]:
-    """A house of our own in `directory` (which must not hold one), until the block ends. Raises HouseFailed."""
+def house(
+    directory: Path, terminals: int, seed: int, atms: int = 0, workers: int = 1, validators: int = 0
+) -> Iterator[House]:
+    """A house of our own in `directory` (which must not hold one), its switch in `workers` processes, until the block
+    ends. Raises HouseFailed."""
     directory.mkdir(parents=True, exist_ok=True)
     os.chmod(directory, 0o700)
     date = time.strftime("%m%d", time.gmtime(time.time() + 8 * 3600))
-    command = [sys.executable, "-m", "loadtest.stage", str(directory), str(terminals), str(seed), date, str(atms)]
+    counts = (terminals, seed, date, atms, validators)
+    command = [sys.executable, "-m", "loadtest.stage", str(directory), *map(str, counts)]
     laid = subprocess.run(command, capture_output=True, text=True, check=False)
     if laid.returncode:
         raise HouseFailed(f"the ground could not be laid: {_last(laid.stderr)}")
@@ -77,7 +81,7 @@ def house(directory: Path, terminals: int, seed: int, atms: int = 0) -> Iterator
     running = House(directory, told["port"], seed, told["cards_per_issuer"], told["metrics"])
     try:
         for name in ("centre", "core", "switch"):
-            _start(running, name)
+            _start(running, name, workers)
         _wait_until(
             running, lambda: all(line["ready"] for line in running.ask("switch", "status")["counterparts"].values())
         )
@@ -93,12 +97,12 @@ def house(directory: Path, terminals: int, seed: int, atms: int = 0) -> Iterator
             process.wait()
 
 
-def _start(running: House, name: str) -> None:
-    command = "serve" if name == "switch" else "centre"
-    config = running.directory / f"{name}.toml"
+def _start(running: House, name: str, workers: int) -> None:
+    config = str(running.directory / f"{name}.toml")
+    command = ["serve", config, "--workers", str(workers)] if name == "switch" else ["centre", config]
     with (running.directory / f"{name}.log").open("ab") as log:
         running.processes[name] = subprocess.Popen(
-            [sys.executable, "-m", "switch.app.cli", command, str(config)],
+            [sys.executable, "-m", "switch.app.cli", *command],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
         )  # fmt: skip
     _wait_until(running, lambda: running.ask(name, "status") is not None)

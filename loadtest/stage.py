@@ -1,6 +1,6 @@
 """Lays the ground of a load test, as a process of its own: keys, terminals and configurations, no operator rules.
 
-    python -m loadtest.stage DIR TERMINALS SEED SETTLEMENT_DATE ATMS
+    python -m loadtest.stage DIR TERMINALS SEED SETTLEMENT_DATE ATMS [VALIDATORS]
 
 Prints one JSON object: ports, and where the terminals' files stand. The demo day has the same ground, with trouble.
 """
@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from scenarios.ground import CARDS_PER_ISSUER, Ground, free_ports, lay
+from scenarios.ground import CARDS_PER_ISSUER, OPERATORS, Ground, free_ports, lay
 
 
 def clean(ground: Ground) -> dict[str, int]:
@@ -25,8 +25,12 @@ def clean(ground: Ground) -> dict[str, int]:
 def main() -> int:
     """Lay the ground named on the command line."""
     directory, terminals, seed, date = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-    ground = lay(directory, seed, terminals, date, int(sys.argv[5]))
-    told = {"port": ground.switch_port, "metrics": clean(ground), "cards_per_issuer": CARDS_PER_ISSUER}
+    atms, validators = int(sys.argv[5]), int(sys.argv[6]) if len(sys.argv) > 6 else 0
+    ground = lay(directory, seed, terminals, date, atms, validators=validators)
+    told = {
+        "port": ground.switch_port, "metrics": clean(ground), "cards_per_issuer": CARDS_PER_ISSUER,
+        "operators": OPERATORS if validators else 0, "validators": validators,
+    }  # fmt: skip
     sys.stdout.write(json.dumps(told) + "\n")
     return 0
 

@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A ground whose host says yes to everything."""
     place = tmp_path_factory.mktemp("locust") / "ground"
     laid = subprocess.run(
-        [sys.executable, "-m", "loadtest.stage", str(place), "60", "7", "0612", "4"],
+        [sys.executable, "-m", "loadtest.stage", str(place), "60", "7", "0612", "4", "6"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     (place / "load.json").write_text(json.dumps(json.loads(laid.stdout) | {"seed": 7}))
@@ -42,11 +44,34 @@ def test_users_of_all_kinds_pay_and_percentiles_are_below_a_millisecond(ground: 
     done = locust("--ground", str(ground), "-u", "10", "-r", "100", "-t", "6s", "--json-file", str(out))
     assert done.returncode == 0, done.stderr
     entries = {entry["name"]: entry for entry in json.loads(out.with_suffix(".json").read_text())}
-    assert {"sale tap", "sale stripe", "atm_withdrawal atm"} <= set(entries)
+    assert {"sale tap", "sale stripe", "atm_withdrawal atm", "ride gate"} <= set(entries)
     assert all(entry["num_failures"] == 0 for entry in entries.values())
     assert entries["sale tap"]["num_requests"] > 20
     times = [float(key) for key in entries["sale tap"]["response_times"]]
     assert any(0 < value < 10 and value != int(value) for value in times)
+
+
+def test_gates_tap_offline_and_their_office_claims_every_tap(ground: Path, tmp_path: Path) -> None:
+    out = tmp_path / "gates"
+    done = locust("--ground", str(ground), "-u", "3", "-r", "100", "-t", "8s", "--json-file", str(out), "ValidatorUser")
+    assert done.returncode == 0, done.stderr
+    entries = {entry["name"]: entry for entry in json.loads(out.with_suffix(".json").read_text())}
+    assert set(entries) == {"ride gate", "file gate", "claim gate"}
+    assert all(entry["num_failures"] == 0 for entry in entries.values())
+    book = max(ground.glob("backoffice-*.db"), key=lambda path: path.stat().st_mtime)
+    with closing(sqlite3.connect(book)) as office:
+        paid = office.execute("SELECT count(*) FROM taps WHERE state = 'paid'").fetchone()[0]
+        fates = dict(office.execute("SELECT state, count(*) FROM fates GROUP BY state"))
+        files = office.execute("SELECT count(*), sum(taps) FROM files").fetchone()
+    assert 10 < paid <= entries["ride gate"]["num_requests"]
+    assert fates == {"delivered": paid}
+    assert files[0] == entries["file gate"]["num_requests"]
+    assert files[1] >= paid
+
+
+def test_more_gates_than_the_ground_has_are_refused(ground: Path) -> None:
+    done = locust("--ground", str(ground), "-u", "9", "-r", "100", "-t", "3s", "ValidatorUser")
+    assert (done.returncode, "gates here are all in use" in done.stderr) == (3, True), done.stderr
 
 
 def test_a_broken_threshold_and_a_failed_set_up_end_differently(ground: Path) -> None:

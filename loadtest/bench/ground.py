@@ -37,6 +37,10 @@ class Ground:
     def config(self) -> Path:
         return self.directory / "switch.toml"
 
+    @property
+    def control(self) -> Path:
+        return self.directory / "switch.sock"
+
 
 def free_ports(count: int) -> list[int]:
     """Loopback ports that nobody listens on right now."""

@@ -34,7 +34,7 @@ TERMINALS: Final = 200
 CARDS: Final = 256
 """Few enough that their keys stay at hand, as those of a terminal's neighbourhood do."""
 CONNECTIONS: Final = 50
-USERS: Final = 20
+USERS: Final = 100
 SEED: Final = 7
 WARM_S: Final = 1.0
 _FRAME: Final = b"\x01\x2c" + bytes(300)

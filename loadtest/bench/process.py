@@ -1,5 +1,6 @@
 """Server processes under measurement: started, pinned, their CPU time read, ended."""
 
+import json
 import os
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 START_S = 20.0
 END_S = 20.0
@@ -18,7 +20,7 @@ class BenchFailed(Exception):
 
 
 class Server:
-    """A process pinned to one core and listening on a port of 127.0.0.1."""
+    """A process pinned to one core and listening on a port of 127.0.0.1, with its workers if it has any."""
 
     def __init__(self, name: str, port: int, process: "subprocess.Popen[bytes]") -> None:
         self.name = name
@@ -26,12 +28,26 @@ class Server:
         self._process = process
         # Linux: the clock of another process's CPU time; its ticks are those of getrusage(RUSAGE_SELF) inside it,
         # user and system, to the nanosecond.
-        self._clock = (~process.pid << 3) | 2
+        self._clocks = [(~process.pid << 3) | 2]
+
+    def take_in(self, *pids: int) -> None:
+        """Count these processes' CPU as well."""
+        self._clocks += [(~pid << 3) | 2 for pid in pids]
+
+    def ask(self, control: Path) -> dict[str, Any]:
+        """Its status, over its control socket."""
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(10.0)
+            line.connect(str(control))
+            line.sendall(b'{"do": "status"}\n')
+            with line.makefile("rb") as answers:
+                told: dict[str, Any] = json.loads(answers.readline())["ok"]
+        return told
 
     def cpu_s(self) -> float:
-        """Seconds of CPU, user and system, of this process alone since it started."""
+        """Seconds of CPU, user and system, of this server alone since it started."""
         try:
-            return time.clock_gettime(self._clock)
+            return sum(map(time.clock_gettime, self._clocks))
         except OSError:
             raise BenchFailed(f"{self.name} has died with exit code {self._process.poll()}") from None
 

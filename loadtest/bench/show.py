@@ -30,6 +30,8 @@ def switch_tables(figures: dict[str, Any]) -> Iterator[Table]:
         yield _latency(figures["latency"])
     if "features" in figures:
         yield _features(figures["features"])
+    if "workers" in figures:
+        yield _workers(figures["workers"])
 
 
 def _latency(rows: list[dict[str, Any]]) -> Table:
@@ -73,4 +75,17 @@ def fleet_table(figures: dict[str, Any]) -> Table:
     ):  # fmt: skip
         table.add_row(name, value)
     table.caption = hsm["limit"]
+    return table
+
+
+def _workers(figures: dict[str, Any]) -> Table:
+    shares = " and ".join(f"{share:.1%}" for share in figures["shares"])
+    table = Table(title=f"One process and two workers on one core; the workers' shares: {shares}")
+    for column in ("processes", "a second", "CPU µs an authorization", "of one's"):
+        table.add_column(column, justify="right")
+    for count, name in ((1, "one"), (2, "two")):
+        one = figures[name]
+        saturated = "" if one["saturated"] else " (not saturated)"
+        ratio = f"{figures['ratio']:.3f}" if count > 1 else ""
+        table.add_row(str(count), f"{one['per_s']:,}{saturated}", f"{one['cpu_us']:.1f}", ratio)
     return table

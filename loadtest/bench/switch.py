@@ -24,13 +24,14 @@ from loadtest.bench.till import signed_in, tills
 from loadtest.bench.tls import issue_certificate, trusting
 from switch.wire.codec import codec_of
 from switch.wire.profile import dialect_of
+from switch.wire.roster import owner
 from terminals.device.dialogue import Line
 
 WARM_S: Final = 0.3
 BUSY: Final = 0.95
 """Share of its core that a saturated server uses; below it, what is measured is not the server."""
 SHARES: Final = (25, 50, 75)
-PARTS: Final = ("kept", "latency", "fleeting", "tls", "features")
+PARTS: Final = ("kept", "latency", "fleeting", "tls", "features", "workers")
 FEATURES: Final = ("pos_mac", "network_mac", "pin", "card", "duplicates", "sync", "rows", "metrics")
 SALES_A_SECOND_MAX: Final = 60_000
 """More than any switch here does: how many terminals' batches a run may fill."""
@@ -97,6 +98,8 @@ def bench_switch(
             result["tls"] = bench.tls()
         if "features" in parts:
             result["features"] = bench.features()
+        if "workers" in parts:
+            result["workers"] = bench.workers()
         return result
     finally:
         gc.enable()
@@ -144,24 +147,26 @@ class _Bench:
             yield running
 
     @contextmanager
-    def switch(self, name: str, terminals: int, without: str = "", tls: tuple[Path, Path] | None = None) -> Iterator[
-        tuple[Ground, Server]
-    ]:  # fmt: skip
+    def switch(
+        self, name: str, terminals: int, without: str = "", tls: tuple[Path, Path] | None = None, workers: int = 1
+    ) -> Iterator[tuple[Ground, Server]]:
         """A switch with its issuer host in this process, signed on."""
         ground = lay(self.directory / name, terminals, self.suite, tls)
         log = self.directory / f"{name}.log"
-        module, arguments = "switch.app.cli", ["serve", str(ground.config)]
+        module, arguments = "switch.app.cli", ["serve", str(ground.config), "--workers", str(workers)]
         if without:
             module, arguments = "loadtest.bench.without", [without, str(ground.config)]
         with ExitStack() as stack:
             listener = stack.enter_context(socket.create_server(("127.0.0.1", ground.host_port)))
             listener.settimeout(20.0)
             running = stack.enter_context(server(name, ground.switch_port, module, arguments, self.core, log))
-            line = stack.enter_context(listener.accept()[0])
-            line.setblocking(True)
-            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.poll.add(line.fileno(), Host(ground).serve(line))
-            stack.callback(self.poll.drop, line.fileno())
+            host = Host(ground)
+            for _ in range(workers):
+                line = stack.enter_context(listener.accept()[0])
+                line.setblocking(True)
+                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self.poll.add(line.fileno(), host.serve(line))
+                stack.callback(self.poll.drop, line.fileno())
             running.wait_until_it_listens()
             yield ground, running
 
@@ -247,7 +252,7 @@ class _Bench:
             echo = stack.enter_context(self.bare("echo"))
             relay = stack.enter_context(self.bare("relay"))
             ground, switch = stack.enter_context(self.switch("switch", terminals))
-            sources = tills(signed_in(ground, terminals), Line(ground.pos), n)
+            sources = tills(signed_in(ground, ground.fleet[:terminals]), Line(ground.pos), n)
             frame = sources[0]()
             loads = [Kept(self.poll, s.port, [lambda: frame] * n) for s in (echo, relay)]
             loads.append(Kept(self.poll, switch.port, sources))
@@ -300,7 +305,7 @@ class _Bench:
         with ExitStack() as stack:
             echo = stack.enter_context(self.bare("echo"))
             ground, switch = stack.enter_context(self.switch("fleeting", n * 2))
-            sources = tills(signed_in(ground, n * 2), Line(ground.pos), n)
+            sources = tills(signed_in(ground, ground.fleet[: n * 2]), Line(ground.pos), n)
             frame = sources[0]()
             loads = [Fleeting(self.poll, echo.port, [lambda: frame] * n), Fleeting(self.poll, switch.port, sources)]
             self.approving(ground, loads[1], sources[0])
@@ -315,7 +320,7 @@ class _Bench:
             echo = stack.enter_context(self.bare("echo", str(cert), str(key)))
             ground, switch = stack.enter_context(self.switch("tls", terminals, tls=(cert, key)))
             context = trusting(cert)
-            sources = tills(signed_in(ground, terminals, context), Line(ground.pos), n)
+            sources = tills(signed_in(ground, ground.fleet[:terminals], context), Line(ground.pos), n)
             frame = sources[0]()
             loads = [
                 Kept(self.poll, echo.port, [lambda: frame] * n, context),
@@ -338,6 +343,44 @@ class _Bench:
             "switch": switch.shown(),
         }
 
+    def workers(self) -> dict[str, Any]:
+        """A switch in one process and one in two, all on one core, so that both commit as many rows at a time; kept
+        connections, each with terminals of one worker."""
+        n = self.connections
+        terminals = self.terminals((self.rounds + 1) * (self.seconds + 1.0))
+        with ExitStack() as stack:
+            contenders, parts = [], []
+            for of in (1, 2):
+                self.told(f"{of} workers: {terminals} terminals sign in")
+                ground, switch = stack.enter_context(self.switch(f"workers_{of}", terminals, workers=of))
+                parts = [
+                    [one for one in ground.fleet[:terminals] if owner(one.mid, of) == place] for place in range(of)
+                ]
+                sources = []
+                for part in parts:
+                    mine = tills(signed_in(ground, part), Line(ground.pos), max(1, round(n * len(part) / terminals)))
+                    sources += mine
+                    if part is parts[0]:
+                        first = mine[0]
+                load = Kept(self.poll, switch.port, sources)
+                stack.callback(load.close)
+                self.approving(ground, load, first)
+                if of > 1:
+                    switch.take_in(*(one["pid"] for one in switch.ask(ground.control)["workers"]))
+                contenders.append(Contender(switch, load))
+            self.alternate(contenders)
+            one, two = (contender.figures for contender in contenders)
+            answered = [worker["authorizations"] for worker in switch.ask(ground.control)["workers"]]
+            return {
+                "cpu_us_one": round(one.cpu(), 2),
+                "cpu_us_two": round(two.cpu(), 2),
+                "ratio": round(two.cpu() / one.cpu(), 3),
+                "shares": [round(count / sum(answered), 4) for count in answered],
+                "merchants": [len({terminal.mid for terminal in part}) for part in parts],
+                "one": one.shown(),
+                "two": two.shown(),
+            }
+
     def features(self) -> dict[str, Any]:
         """CPU a message with one feature taken out, and so what it costs: the whole switch is measured before each, as
         a busy moment of the machine is longer than a measurement."""
@@ -351,7 +394,7 @@ class _Bench:
                 self.told(f"a switch without {feature}")
                 count = most if feature == "nothing" else each
                 ground, switch = stack.enter_context(self.switch(f"without_{feature}", count, feature))
-                sources = tills(signed_in(ground, count), Line(ground.pos), n)
+                sources = tills(signed_in(ground, ground.fleet[:count]), Line(ground.pos), n)
                 load = Kept(self.poll, switch.port, sources)
                 stack.callback(load.close)
                 if feature != "network_mac":

@@ -5,7 +5,7 @@ one does.
 """
 
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 
 from loadtest.bench.ground import Ground
@@ -15,17 +15,17 @@ from terminals.device.dialogue import Line, plain, request_fields
 from terminals.device.manage import sign_in
 from terminals.device.memory import Item, Memory
 from terminals.drive.blocking import Session
-from terminals.fleet import memory_of
+from terminals.fleet import Terminal, memory_of
 
 SALES_MAX = BATCH_ITEMS_MAX - 9
 """Sales a terminal makes here: a full batch would be refused."""
 
 
-def signed_in(ground: Ground, terminals: int, tls: ssl.SSLContext | None = None) -> list[Memory]:
-    """The first `terminals` of the fleet, with working keys. BenchFailed where one gets none."""
+def signed_in(ground: Ground, terminals: Iterable[Terminal], tls: ssl.SSLContext | None = None) -> list[Memory]:
+    """Terminals of the fleet with working keys, got over one connection. BenchFailed where one gets none."""
     session = Session(Line(ground.pos), "127.0.0.1", ground.switch_port, tls=tls)
     fleet = []
-    for terminal in ground.fleet[:terminals]:
+    for terminal in terminals:
         memory = memory_of(terminal)
         outcome = session.run(sign_in(memory, session.line), lambda asked: None)
         if not outcome.approved:

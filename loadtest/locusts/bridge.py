@@ -1,6 +1,6 @@
 """The open-loop engine as a Locust worker: web page, shapes and reports are Locust's, the load is ours.
 
-    python -m loadtest.locusts.bridge --ground DIR --master-host HOST --master-port PORT
+    python -m loadtest.locusts.bridge --ground DIR --master-host HOST --master-port PORT [--share 1/2]
 
 This process speaks to the master by Locust's own worker runner; the engine is a process beside it
 (`python -m loadtest.open.driven`), for asyncio and greenlets do not live together. Users that the master spawns here
@@ -29,30 +29,33 @@ class Lost(Exception):
     """A failure that the engine told of."""
 
 
-class Bridge:
-    """A worker runner and the engine's process."""
+class EngineFailed(Exception):
+    """The engine could not begin; the text says why."""
 
-    def __init__(self, ground: str, host: str, port: int, per_user: float) -> None:
-        self.environment = Environment(user_classes=[ArrivalUser])
-        self.runner: WorkerRunner = self.environment.create_worker_runner(host, port)
+
+class Bridge:
+    """The engine's process, and a worker runner that joins the master once the engine's terminals are signed in: the
+    first user has arrivals at once. Raises EngineFailed."""
+
+    def __init__(self, ground: str, host: str, port: int, per_user: float, share: tuple[int, int] = (0, 1)) -> None:
         self.per_user = per_user
         self.told = 0
         self._rate = 0.0
         self.engine = subprocess.Popen(
-            [sys.executable, "-m", "loadtest.open.driven", ground, str(RATE_MAX)],
+            [sys.executable, "-m", "loadtest.open.driven", ground, str(RATE_MAX), *map(str, share)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
+        assert self.engine.stdout is not None
+        self._lines = FileObject(self.engine.stdout, "rb")
+        first = json.loads(self._lines.readline() or b'{"failed": "the engine ended at once"}')
+        if "failed" in first:
+            raise EngineFailed(first["failed"])
+        self.environment = Environment(user_classes=[ArrivalUser])
+        self.runner: WorkerRunner = self.environment.create_worker_runner(host, port)
 
     def run(self) -> int:
-        """Until the master quits, or the engine ends; 3 when the engine could not begin."""
-        assert self.engine.stdout is not None
-        lines = FileObject(self.engine.stdout, "rb")
-        first = json.loads(lines.readline() or b'{"failed": "the engine ended at once"}')
-        if "failed" in first:
-            sys.stderr.write(f"shoudan: {first['failed']}\n")
-            self.runner.quit()
-            return 3
-        reading = gevent.spawn(self._read, lines)
+        """Until the master quits, or the engine ends."""
+        reading = gevent.spawn(self._read, self._lines)
         throttle = gevent.spawn(self._throttle)
         # the runner's own greenlets end when the master says quit, or is gone
         gevent.wait([gevent.spawn(self.runner.greenlet.join), reading], count=1)
@@ -94,6 +97,14 @@ class Bridge:
                     )  # fmt: skip
 
 
+def _share(text: str) -> tuple[int, int]:
+    """ "1/2" as (0, 2)."""
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise argparse.ArgumentTypeError("K/N is needed, as 1/2")
+    return int(number) - 1, int(of)
+
+
 def main() -> int:
     """Run a bridge."""
     parser = argparse.ArgumentParser(description="The open-loop engine as a Locust worker")
@@ -101,8 +112,13 @@ def main() -> int:
     parser.add_argument("--master-host", default="127.0.0.1")
     parser.add_argument("--master-port", type=int, default=5557)
     parser.add_argument("--per-user", type=float, default=1.0, help="arrivals a second that one user stands for")
+    parser.add_argument("--share", type=_share, default=(0, 1), help="K/N: the K-th of N parts of the ground")
     asked = parser.parse_args()
-    return Bridge(asked.ground, asked.master_host, asked.master_port, asked.per_user).run()
+    try:
+        return Bridge(asked.ground, asked.master_host, asked.master_port, asked.per_user, asked.share).run()
+    except EngineFailed as error:
+        sys.stderr.write(f"shoudan: {error}\n")
+        return 3
 
 
 if __name__ == "__main__":

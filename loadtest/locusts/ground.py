@@ -11,10 +11,12 @@ from typing import Any
 
 from loadtest.people import CARDS, People, fitted
 from switch.wire.profile import PosProfile, load_profile
+from terminals.card.signing import ca_keys
 from terminals.device.atm import AtmMemory, balance_machine
 from terminals.device.dialogue import Line
 from terminals.device.memory import Memory
-from terminals.fleet import Terminal, memory_of
+from terminals.fleet import OFFICE, Operator, Terminal, Validator, memory_of, mint_operators
+from terminals.kernel.parameters import demo_parameters
 from terminals.own import own_terminals, read_transport_keys
 
 FIRST_STAN_MAX = 900_000
@@ -49,6 +51,8 @@ class Ground:
         self.host, self.port = there, int(port)
         self.line = Line(profile)
         self.draw = random.Random(f"{told['seed']} {share}")
+        self.parameters = demo_parameters(ca_keys())
+        self._terminals = terminals
         self._mine = terminals[share::shares]
         self._given: dict[str, int] = {}
         self._people: dict[str, People] = {}
@@ -84,9 +88,20 @@ class Ground:
         self._given[kind] = used + 1
         return self._made(able[used] if kind != "stripe" else able[-1 - used], kind)
 
+    def transit(self) -> tuple[list[tuple[Operator, Validator]], list[Terminal]]:
+        """This process's part of the bus gates, each with its operator, and of the office's terminals."""
+        operators = mint_operators(self._told["seed"], self._told.get("operators", 0), self._told.get("validators", 0))
+        gates = [(operator, gate) for operator in operators for gate in operator.validators]
+        offices = [one for one in self._terminals if one.model == OFFICE]
+        return gates[self._share :: self._shares], offices[self._share :: self._shares]
+
+    def first_stan(self) -> int:
+        """Where a terminal's numbers begin: anywhere, for a batch may still be open."""
+        return self.draw.randrange(FIRST_STAN_MAX)
+
     def _made(self, terminal: Terminal, kind: str) -> Memory:
         memory = memory_of(terminal) if kind != "tap" else fitted([terminal], "tap", self.draw.randbytes)[0]
-        memory.stan = self.draw.randrange(FIRST_STAN_MAX)
+        memory.stan = self.first_stan()
         return memory
 
 

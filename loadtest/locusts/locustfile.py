@@ -5,19 +5,23 @@
 Exits 0, 1 when a threshold is broken, 3 when the set-up failed.
 """
 
+import contextlib
+import json
 import logging
 from pathlib import Path
 from typing import Any
 
+import gevent
 from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.locusts.figures import BROKEN, SET_UP_FAILED, broken, sharpen
+from loadtest.locusts.gates import ValidatorUser
 from loadtest.locusts.ground import Ground, NoGround
 from loadtest.locusts.shapes import SHAPES
 from loadtest.locusts.users import AtmUser, PosUser, TapUser
 
-__all__ = ["AtmUser", "PosUser", "TapUser"]
+__all__ = ["AtmUser", "PosUser", "TapUser", "ValidatorUser"]
 
 sharpen()
 
@@ -42,6 +46,8 @@ def begin(environment: Any, **_: Any) -> None:
     """The ground of this process, the shape, and who hears of a set-up that failed."""
     asked, runner = environment.parsed_options, environment.runner
     environment.ground = None
+    if len(environment.user_classes) > 1 and not _has_gates(asked.ground):
+        environment.user_classes = [user for user in environment.user_classes if user is not ValidatorUser]
     environment.set_up_failed = lambda text: _set_up_failed(environment, text)
     if isinstance(runner, MasterRunner):
         runner.register_message(
@@ -51,24 +57,47 @@ def begin(environment: Any, **_: Any) -> None:
         environment.shape_class = SHAPES[asked.shape](
             asked.shape_users, asked.shape_seconds, Path(asked.ground) if asked.ground else None
         )
+    if not isinstance(runner, MasterRunner | WorkerRunner):
+        # Now, for the cards take a second or two that would be the run's; a worker does not know its part yet.
+        with contextlib.suppress(NoGround):
+            environment.ground = _ground(environment)
+
+
+def _has_gates(ground: str) -> bool:
+    """Whether a ground has bus gates; one that does not read is for others to tell."""
+    try:
+        return bool(json.loads((Path(ground) / "load.json").read_text(encoding="utf-8")).get("validators"))
+    except (OSError, ValueError):
+        return False
 
 
 @events.test_start.add_listener
 def lay(environment: Any, **_: Any) -> None:
     """Take this process's share of the terminals; a master has none."""
-    runner, asked = environment.runner, environment.parsed_options
+    runner = environment.runner
     if isinstance(runner, MasterRunner) or environment.ground is not None:
         return
+    try:
+        environment.ground = _ground(environment)
+    except NoGround as error:
+        _set_up_failed(environment, str(error))
+
+
+def _ground(environment: Any) -> Ground:
+    """This process's share of the terminals, its cards at hand. Raises NoGround."""
+    runner, asked = environment.runner, environment.parsed_options
     share, shares = 0, 1
     if isinstance(runner, WorkerRunner):
         # Workers that join later take what is left: the field is cut into more parts than there are workers at first.
         share, shares = max(0, runner.worker_index), _parts(asked)
-    try:
-        if not asked.ground:
-            raise NoGround("--ground DIR is needed")
-        environment.ground = Ground(Path(asked.ground), asked.host or "", share % shares, shares)
-    except NoGround as error:
-        _set_up_failed(environment, str(error))
+    if not asked.ground:
+        raise NoGround("--ground DIR is needed")
+    ground = Ground(Path(asked.ground), asked.host or "", share % shares, shares)
+    if any(user.kind in ("tap", "gate") for user in environment.user_classes):
+        ground.people("tap")
+        # Timers count from the loop's own clock, which has stood still meanwhile: a run would end before it begins.
+        gevent.get_hub().loop.update_now()
+    return ground
 
 
 def _parts(asked: Any) -> int:

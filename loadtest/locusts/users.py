@@ -34,6 +34,13 @@ class SetUpFailed(StopUser):
     """A user could not begin; the whole run ends with exit code 3."""
 
 
+def set_up_failed(environment: Any, text: str) -> SetUpFailed:
+    """Tell the run that its set-up failed; what the user who met it raises."""
+    fail: Callable[[str], None] = getattr(environment, "set_up_failed", lambda told: None)
+    fail(text)
+    return SetUpFailed(text)
+
+
 class _Terminal(User):
     """One terminal and whoever stands at it."""
 
@@ -50,18 +57,14 @@ class _Terminal(User):
             self.ground = ground
             self.memory: Memory = ground.terminal(self.kind)
         except NoGround as error:
-            raise self._failed(str(error)) from None
+            raise set_up_failed(self.environment, str(error)) from None
         self.draw = random.Random(f"{self.memory.tid}")
         self._took_s, self._reply = 0.0, b""
         self.session = Session(ground.line, ground.host, ground.port, observe=self._observe)
-        outcome = self.session.run(pos.sign_in(self.memory, ground.line), _nobody)
+        outcome = self.session.run(pos.sign_in(self.memory, ground.line), nobody)
         if not outcome.approved:
-            raise self._failed(f"sign-in {outcome.reason or 'refused'} {outcome.response_code}".rstrip())
-
-    def _failed(self, text: str) -> SetUpFailed:
-        fail: Callable[[str], None] = getattr(self.environment, "set_up_failed", lambda told: None)
-        fail(text)
-        return SetUpFailed(text)
+            text = f"sign-in {outcome.reason or 'refused'} {outcome.response_code}".rstrip()
+            raise set_up_failed(self.environment, text)
 
     def on_stop(self) -> None:
         """Hang up."""
@@ -90,7 +93,7 @@ class _Terminal(User):
         """The batch is nearly full: totals, a new one, and the old forgotten."""
         line = self.ground.line
         for flow in (pos.settle(self.memory, line), pos.sign_in(self.memory, line)):
-            self.session.run(flow, _nobody)
+            self.session.run(flow, nobody)
         self.memory.closed.clear()
 
     def amount(self) -> int:
@@ -98,7 +101,8 @@ class _Terminal(User):
         return self.draw.randint(*AMOUNTS)
 
 
-def _nobody(asked: Ask) -> Any:
+def nobody(asked: Ask) -> Any:
+    """Nobody is at the terminal: no PIN."""
     return ""
 
 

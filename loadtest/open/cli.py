@@ -15,9 +15,10 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.house import HouseFailed, house
+from loadtest.house import House, HouseFailed, house
 from loadtest.open import compare as comparing
 from loadtest.open import knee as knees
+from loadtest.open import soak as soaking
 from loadtest.open.arrivals import SCHEDULES, curve
 from loadtest.open.limits import Impossible, check_terminals
 from loadtest.open.mix import AS_GIVEN, read_mix
@@ -31,6 +32,9 @@ from terminals.own import own_cards, own_terminals
 
 BROKEN, BAD_USAGE, UNREACHABLE, DIED = 1, 2, 3, 4
 MODES: Final = ("full", "lean")
+SOAK_SHARE: Final = 0.7
+KNEE_S: Final = 6.0
+"""Of the knee, how much a soak asks; and how long a step towards it lasts."""
 
 load = typer.Typer(help="Put a switch under load, open loop (开环压测).", no_args_is_help=True)
 
@@ -95,18 +99,27 @@ def _order(
         raise BadOrder(f"--terminals {terminals!r}: without --host the number of terminals is needed")
     wanted = int(terminals)
     check_terminals(wanted)
-    # Half of the terminals have a field: so many more are minted that enough of them do.
     with ExitStack() as stack:
         place = stack.enter_context(tempfile.TemporaryDirectory(prefix="shoudan-load-", dir=out))
-        running = stack.enter_context(house(Path(place), wanted if entry == "stripe" else wanted * 3 + 20, seed))
-        spoken_here = load_profile(running.directory / "profile-pos.toml")
-        assert isinstance(spoken_here, PosProfile)
-        keys = transport_keys(running.directory / "transport-keys.csv")
-        own = _able(own_terminals(running.directory / "terminals.csv", keys, spoken_here.suites), entry)[:wanted]
-        yield Order(
-            host="127.0.0.1", port=running.port, profile=spoken_here, terminals=own, seed=seed,
-            cards_per_issuer=running.cards_per_issuer, **rest,
-        ), running.pids  # fmt: skip
+        running = stack.enter_context(house(Path(place), _minted(wanted, entry), seed))
+        yield _of_house(running, wanted, rest), running.pids
+
+
+def _minted(wanted: int, entry: str) -> int:
+    """Half of the terminals have a field: so many more are minted that enough of them do."""
+    return wanted if entry == "stripe" else wanted * 3 + 20
+
+
+def _of_house(running: House, wanted: int, rest: dict[str, Any]) -> Order:
+    """An order for so many terminals of a house of our own."""
+    spoken = load_profile(running.directory / "profile-pos.toml")
+    assert isinstance(spoken, PosProfile)
+    keys = transport_keys(running.directory / "transport-keys.csv")
+    own = _able(own_terminals(running.directory / "terminals.csv", keys, spoken.suites), rest["entry"])[:wanted]
+    return Order(
+        host="127.0.0.1", port=running.port, profile=spoken, terminals=own, seed=running.seed,
+        cards_per_issuer=running.cards_per_issuer, **rest,
+    )  # fmt: skip
 
 
 def _able(terminals: list[Any], entry: str) -> list[Any]:
@@ -125,7 +138,9 @@ def keep_house(
     directory: Annotated[Path, typer.Argument(help="Where keys, terminals and journals go.")],
     terminals: Annotated[int, typer.Option(min=1, help="Terminals in its list.")] = 400,
     atms: Annotated[int, typer.Option(min=0, help="Machines in its list.")] = 20,
+    validators: Annotated[int, typer.Option(min=0, help="Bus gates, with an office that has two terminals.")] = 10,
     seed: Seed = 7,
+    workers: Annotated[int, typer.Option(min=1, help="Processes of the switch.")] = 1,
 ) -> None:
     """Start a switch, a network centre and a core, and keep them until Ctrl-C: a ground for Locust, or for `load run`.
 
@@ -138,7 +153,7 @@ def keep_house(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     try:
-        with house(directory, terminals, seed, atms) as running:
+        with house(directory, terminals, seed, atms, workers, validators) as running:
             console.print(f"127.0.0.1:{running.port}  {running.pids}", markup=False)
             ended.wait()
     except (HouseFailed, OSError) as error:
@@ -309,6 +324,70 @@ def knee(
         if found["limit"]:
             console.print(f"瓶颈 limit: {found['limit']}", markup=False, soft_wrap=True)
     raise typer.Exit(BROKEN if not found["knee_per_s"] else 0)
+
+
+@load.command("soak")
+def soak(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the figures go; must not hold an earlier run's.")],
+    rate: Annotated[float, typer.Option(min=0.0, help="Customers a second; 0: 70 % of the knee, found first.")] = 0.0,
+    seconds: Annotated[float, typer.Option(min=4.0, help="How long they come.")] = 600.0,
+    terminals: Annotated[int, typer.Option(min=1, help="Terminals of the house.")] = 400,
+    workers: Annotated[int, typer.Option(min=1, help="Processes of the switch.")] = 1,
+    seed: Seed = 7,
+    entry: Entry = "tap",
+    mix: Mix = AS_GIVEN,
+    think: Think = 1.0,
+) -> None:
+    """A long run against a house of our own: memory must not grow, nothing be left over, the day's books agree.
+
+    Writes what `run` writes, and memory.csv. Exits 0; 1 when something did not hold; 2 for what cannot be done; 3 when
+    nobody was let in; 4 when the switch was lost.
+    """
+    console = Console(highlight=False)
+    if (out / SUMMARY).exists():
+        raise _ended(f"--out {out}: holds an earlier run, name another", BAD_USAGE)
+    try:
+        check_terminals(terminals)
+        rest = {"entry": entry, "mix": read_mix(mix), "think_s": think, "curve": curve("constant", 1.0, 1.0)}
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="shoudan-load-", dir=out) as place:
+            with house(Path(place), _minted(terminals, entry), seed, workers=workers) as running:
+                order = _of_house(running, terminals, rest)
+                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                    figures = runner.run(_soak(running, order, rate, seconds, out, console))
+            found = soaking.findings(figures, soaking.reconciled(Path(place)))
+    except (BadOrder, WireError, ValueError, Impossible, HouseFailed, OSError) as error:
+        raise _ended(str(error), BAD_USAGE) from None
+    except NobodySignedIn as error:
+        raise _ended(f"no terminal could sign in: {error}", UNREACHABLE) from None
+    soaking.write(out, figures, found)
+    console.print(_summary(figures))
+    for one in found:
+        console.print(f"{'[green]✓' if one.holds else '[red]✗'}[/] {one.zh} {one.en}: {one.found}")
+    console.print(f"{out / 'report.html'}")
+    if figures["dead_after_s"] is not None:
+        raise typer.Exit(DIED)
+    raise typer.Exit(0 if all(one.holds for one in found) else BROKEN)
+
+
+async def _soak(
+    running: House, order: Order, rate: float, seconds: float, out: Path, console: Console
+) -> dict[str, Any]:
+    ready = Ready(order)
+    await ready.enter(order)
+    if not rate:
+
+        async def step(at: float) -> dict[str, Any]:
+            return await play(at_rate(order, at, KNEE_S), None, ready=ready)
+
+        watch = knees.Watch(running.pids)
+        found = await knees.knee(step, knees.Thresholds(), 50.0, 1.5, 1, 100_000.0, watch, lambda one: None)
+        if not found["knee_per_s"]:
+            raise BadOrder(f"no knee: 50/s broke already ({found['broken']}); name a --rate")
+        rate = SOAK_SHARE * found["knee_per_s"]
+        console.print(f"拐点 knee {found['knee_per_s']:g}/s, 浸泡 soak at {rate:.0f}/s for {seconds:g} s")
+    soaked = _with(at_rate(order, rate, seconds), jtl_every=0)
+    return await soaking.soak(running, soaked, ready, out, lambda row: console.print(_line(row)))
 
 
 async def _climb(

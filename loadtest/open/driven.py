@@ -1,6 +1,6 @@
 """The engine with somebody else at the throttle: rates come in, counts go out, one JSON object a line.
 
-    python -m loadtest.open.driven GROUND RATE_MAX
+    python -m loadtest.open.driven GROUND RATE_MAX [SHARE SHARES]
 
 Input: `{"rate": 100.0}` sets the arrivals a second, `{"stop": true}` (or end of input) ends. Output, by half seconds:
 `{"samples": [[kind, why, milliseconds, count], ...]}` since the last line, `why` "" for what did not fail; first
@@ -57,8 +57,8 @@ def _say(told: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def order_of(ground: Path, rate_max: float) -> Order:
-    """The order for a ground's terminals that read taps. Raises OSError, ValueError."""
+def order_of(ground: Path, rate_max: float, share: tuple[int, int] = (0, 1)) -> Order:
+    """The order for a ground's terminals that read taps, or a share of them. Raises OSError, ValueError."""
     told = json.loads((ground / "load.json").read_text(encoding="utf-8"))
     profile = load_profile(ground / "profile-pos.toml")
     if not isinstance(profile, PosProfile):
@@ -69,19 +69,22 @@ def order_of(ground: Path, rate_max: float) -> Order:
         for one in own_terminals(ground / "terminals.csv", keys, profile.suites)
         if "contactless" in one.capabilities and one.model not in ("ATM", "CRS", "BO")
     ]
+    number, shares = share
     return Order(
-        host="127.0.0.1", port=told["port"], profile=profile, terminals=terminals, mix=read_mix("sale=1"),
+        host="127.0.0.1", port=told["port"], profile=profile, terminals=terminals[number::shares],
+        mix=read_mix("sale=1"),
         curve=Curve(((0.0, rate_max), (1.0, rate_max))), seed=told["seed"], cards_per_issuer=told["cards_per_issuer"],
+        share=share, draw=1 + number,
     )  # fmt: skip
 
 
-async def drive(ground: Path, rate_max: float) -> None:
+async def drive(ground: Path, rate_max: float, share: tuple[int, int]) -> None:
     """Run until input ends."""
     loop = asyncio.get_running_loop()
     lines = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     try:
-        order = order_of(ground, rate_max)
+        order = order_of(ground, rate_max, share)
         ready = Ready(order)
         await ready.enter(order)
     except (OSError, ValueError, Impossible, NobodySignedIn) as error:
@@ -127,4 +130,5 @@ def _flush(record: Samples) -> None:
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(drive(Path(sys.argv[1]), float(sys.argv[2])))
+        number, shares = map(int, sys.argv[3:5] or (0, 1))
+        runner.run(drive(Path(sys.argv[1]), float(sys.argv[2]), (number, shares)))

@@ -98,10 +98,25 @@ def _pictures(figures: dict[str, Any]) -> str:
         ],
         "个九 nines (1 = 90 %, 2 = 99 %, ...)", "毫秒 ms",
     )  # fmt: skip
-    return (
+    return _memory(figures.get("memory", [])) + (
         f"<h2>每秒笔数 Rate</h2>{rates}<h2>每秒时延 Latency by second</h2>{latency}"
         f"<h2>时延分布 Latency by percentile</h2>{curves}"
     )
+
+
+def _findings(found: Sequence[dict[str, Any]]) -> str:
+    """What a soak had to show."""
+    rows = [(f"{one['zh']} {one['en']}", one["found"], "✓" if one["holds"] else "✗") for one in found]
+    return f"<h2>浸泡 Soak</h2>{table(('', '', ''), rows)}" if rows else ""
+
+
+def _memory(rows: Sequence[dict[str, float]]) -> str:
+    """What each process of a soak held, by second."""
+    if not rows:
+        return ""
+    names = [name for name in rows[-1] if name != "second"]
+    lines = [(name, [(row["second"], row[name]) for row in rows if name in row]) for name in names]
+    return f"<h2>内存 Memory</h2>{plot(lines, '秒 s', 'MiB')}"
 
 
 def _nines(share: float) -> float:
@@ -143,10 +158,12 @@ def page(figures: dict[str, Any]) -> str:
             *((kind, *(one[q] for q in _QUANTILES)) for kind, one in figures["by_kind"].items()),
         ],
     )
+    soaked = _findings(figures.get("findings", []))
     codes = table(("应答码 DE39", "笔 count"), figures["codes"].items())
     failures = table(("失败 failure", "笔 count"), figures["failures"].items()) if figures["failures"] else ""
     return (
         f'<!doctype html><html lang="zh"><meta charset="utf-8"><title>压测报告 Load test</title><style>{_STYLE}</style>'
-        f"<h1>压测报告 Load test</h1>{warned}{head}<h2>时延 Latency</h2>{latency}{_pictures(figures)}"
+        f"<h1>压测报告 Load test</h1>{warned}{head}{soaked}"
+        f"<h2>时延 Latency</h2>{latency}{_pictures(figures)}"
         f"<h2>应答 Answers</h2>{codes}{failures}</html>\n"
     )

@@ -41,7 +41,7 @@ HDR_FILES: Final = {"intended": "latency-intended", "sent": "latency-sent"}
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """What a run is. `even` spaces arrivals evenly; `cap` is the most customers under way; cards are `own` or those of
-    `seed`; `draw` seeds everything that comes by chance."""
+    `seed`, of which a `share` (number, of how many) is this process's; `draw` seeds everything that comes by chance."""
 
     host: str
     port: int
@@ -62,6 +62,7 @@ class Order:
     think_s: float = 1.0
     jtl_every: int = 1
     rest_s: float = 10.0
+    share: tuple[int, int] = (0, 1)
 
     def told(self) -> dict[str, Any]:
         """What was ordered, for the figures."""
@@ -79,9 +80,8 @@ class Ready:
     def __init__(self, order: Order) -> None:
         self.line = Line(order.profile)
         self.draw = random.Random(order.draw)
-        self.people = People(
-            order.entry, self.draw, order.own, order.seed, order.cards_per_issuer, order.cards
-        ).personalised()
+        people = People(order.entry, self.draw, order.own, order.seed, order.cards_per_issuer, order.cards)
+        self.people = people.share(*order.share).personalised()
         self.tills: list[Till] = []
 
     async def enter(self, order: Order) -> None:

@@ -12,9 +12,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 
+from switch.app.journals import journals_of
 from switch.app.verify import verify_command
 from switch.clearing.cash import CashBook, join_cash
-from switch.clearing.reconcile import Break, Reconciliation, reconcile
+from switch.clearing.reconcile import Break, Reconciliation, gaps, reconcile
 from switch.clearing.schema import CASH, ERRORS, JOURNAL, LEDGER, RETAINED, SWITCH_TABLES, TERMINALS, Table
 from switch.wire.transactions import BY_NAME
 
@@ -48,8 +49,13 @@ def columns_in(connection: apsw.Connection, table: str) -> list[str]:
     return [column[1] for column in connection.execute(f"PRAGMA table_info({table})")]
 
 
+def read_journal_rows(journal: Path) -> list[dict[str, Any]]:
+    """All rows of a journal, of one file or of each worker's. Raises typer.BadParameter, ConfigError."""
+    return [row for path in journals_of(journal) for row in read_rows(path, JOURNAL)]
+
+
 def read_numbers(path: Path) -> Iterator[int]:
-    """Row numbers of all the switch's tables."""
+    """Row numbers of all the switch's tables in one file."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     for table in SWITCH_TABLES:
         if not columns_in(connection, table.name):
@@ -62,7 +68,8 @@ def reconcile_files(journal: Path, ledgers: list[Path], terminals: Path | None) 
     """Join the books that stand in these files."""
     ledger = [row for path in ledgers for row in read_rows(path, LEDGER)]
     own = read_rows(terminals, TERMINALS) if terminals else None
-    result = reconcile(read_rows(journal, JOURNAL), ledger, own, read_numbers(journal))
+    result = reconcile(read_journal_rows(journal), ledger, own)
+    result.breaks[:0] = [gap for path in journals_of(journal) for gap in gaps(read_numbers(path))]
     if terminals is not None and own is not None and _holds_cash(terminals):
         retained = len(read_rows(terminals, RETAINED))
         result.cash = join_cash(read_rows(terminals, CASH), read_rows(terminals, ERRORS), own, retained)

@@ -45,12 +45,19 @@ def main_options(
 
 
 @app.command()
-def serve(config: ConfigPath) -> None:
+def serve(
+    config: ConfigPath,
+    workers: Annotated[
+        int, typer.Option(metavar="N", help="Processes that share the merchants (docs/workers.md tells how).")
+    ] = 1,
+) -> None:
     """Run the acquiring switch (收单交换) until SIGTERM."""
     from switch.app.serve import run_loop, serve_switch
+    from switch.app.workers import serve_workers
 
     logging.getLogger("shoudan").setLevel(logging.INFO)
-    raise typer.Exit(run_loop(serve_switch(config.resolve())))
+    source = config.resolve()
+    raise typer.Exit(run_loop(serve_switch(source) if workers == 1 else serve_workers(source, workers)))
 
 
 @app.command()

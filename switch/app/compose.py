@@ -26,6 +26,7 @@ from switch.engine.hsmqueue import HsmQueue
 from switch.engine.limits import Limits
 from switch.engine.office import HASH, STORE
 from switch.engine.route import Route, Routes
+from switch.engine.share import WHOLE, Share
 from switch.engine.standin import OFF, StandIn
 from switch.issuer.centre import Centre
 from switch.issuer.host import Bank
@@ -57,8 +58,9 @@ def open_hsm(lmk: Path, keys: Path, entropy: Entropy, kind: type[Hsm] = Hsm) -> 
         raise ConfigError(f"{keys}: {error}; is {lmk.name} the local master key it was saved under?") from None
 
 
-def take_terminals(path: Path, hsm: Hsm, suites: Container[str]) -> list[Terminal]:
-    """The terminals of a CSV, their master keys in the HSM: out of the table, or there before.
+def take_terminals(path: Path, hsm: Hsm, suites: Container[str], share: Share = WHOLE) -> list[Terminal]:
+    """The terminals of a CSV, their master keys in the HSM: out of the table, or there before. Those of other workers
+    are not taken, and their keys not looked at.
 
     A wrapped key of the table is opened under the transport key its row names, which stands in the key file (usage
     tmk). Raises ConfigError, naming each line at fault; then the HSM is not to be used.
@@ -70,14 +72,16 @@ def take_terminals(path: Path, hsm: Hsm, suites: Container[str]) -> list[Termina
         """The same text is one object: a merchant has several terminals, a province 150,000 merchants."""
         return same.setdefault(text, text)
 
-    def accept(row: roster.TerminalRow) -> Terminal:
+    def accept(row: roster.TerminalRow) -> Terminal | None:
+        if not share.owns(row.mid):
+            return None
         fault = _master_key(row, hsm) if row.suite in suites else f"suite: the profile has none for {row.suite}"
         if fault:
             raise ValueError(fault)
         return Terminal(row.tid, one(row.mid), one(row.mcc), one(row.merchant_name), one(row.suite))
 
     try:
-        return roster.accept_terminals(path, accept)
+        return [terminal for terminal in roster.accept_terminals(path, accept) if terminal is not None]
     except TableError as error:
         raise ConfigError(str(error)) from None
 
@@ -110,8 +114,8 @@ class Parts(NamedTuple):
     tariff: Tariff
 
 
-def read_parts(config: SwitchConfig, beside: Path, entropy: Entropy) -> Parts:
-    """All that the configuration names, read and checked. Raises ConfigError."""
+def read_parts(config: SwitchConfig, beside: Path, entropy: Entropy, share: Share = WHOLE) -> Parts:
+    """All that the configuration names, read and checked; of the terminals a worker's own. Raises ConfigError."""
     if config.hsm_ops < 0:
         raise ConfigError("hsm_ops: an HSM does 1 operation a second or more; 0 is no model of one")
     hsm = open_hsm(config.lmk, config.keys, entropy, MeteredHsm if config.hsm_ops else Hsm)
@@ -132,7 +136,7 @@ def read_parts(config: SwitchConfig, beside: Path, entropy: Entropy) -> Parts:
         if not (prefix.isascii() and prefix.isdigit() and 4 <= len(prefix) <= 10):
             raise ConfigError(f"routes: {prefix!r} is not a BIN of 4 to 10 digits")
     pos = pos_profile(config.profile, beside)
-    terminals = take_terminals(config.terminals, hsm, pos.suites)
+    terminals = take_terminals(config.terminals, hsm, pos.suites, share)
     tariff = tariff_for(config.tariff, beside)
     try:
         chips = load_chips(config.chips or SHIPPED_CHIPS, config.ca_keys)
@@ -155,16 +159,18 @@ def _stand_in(section: CounterpartConfig) -> StandIn:
     return StandIn(given.floor_minor, given.count_max)
 
 
-def build_engine(config: SwitchConfig, beside: Path, entropy: Entropy) -> tuple[Engine, PosProfile]:
-    """The switch of a configuration, and the profile its terminals speak."""
-    hsm, terminals, routes, pos, lines, chips, tariff = read_parts(config, beside, entropy)
+def build_engine(
+    config: SwitchConfig, beside: Path, entropy: Entropy, share: Share = WHOLE
+) -> tuple[Engine, PosProfile]:
+    """The switch of a configuration, or a worker's share of it, and the profile its terminals speak."""
+    hsm, terminals, routes, pos, lines, chips, tariff = read_parts(config, beside, entropy, share)
     counterparts = {
-        section.name: Counterpart(section.name, lines[section.name], hsm, section.own, _stand_in(section))
+        section.name: Counterpart(section.name, lines[section.name], hsm, section.own, _stand_in(section), share)
         for section in config.counterparts
     }
     wait = config.limits
     limits = Limits(wait.admitted_max, wait.inflight_max, wait.stored_max, wait.late_max_s, wait.keep_days, wait.code)
-    engine = Engine(terminals, hsm, counterparts, routes, pos, config.acquirer, chips, limits)
+    engine = Engine(terminals, hsm, counterparts, routes, pos, config.acquirer, chips, limits, share)
     engine.tariff = tariff
     if isinstance(hsm, MeteredHsm):
         engine.hsm_queue = HsmQueue(engine, hsm, config.hsm_ops)

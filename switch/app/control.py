@@ -6,12 +6,14 @@ import json
 import os
 import socket
 from collections.abc import Callable, Mapping
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any
 
 from switch.app.config import ConfigError
 
 Command = Callable[[dict[str, Any]], Any]
+"""What is asked to its result, or to an awaitable of it. Raises ValueError, KeyError, ConfigError to say no."""
 
 
 async def serve_control(path: Path, commands: Mapping[str, Command]) -> asyncio.Server:
@@ -20,7 +22,7 @@ async def serve_control(path: Path, commands: Mapping[str, Command]) -> asyncio.
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, ValueError):
             while line := await reader.readline():
-                writer.write(json.dumps(_answer(line, commands), ensure_ascii=False).encode() + b"\n")
+                writer.write(json.dumps(await _answer(line, commands), ensure_ascii=False).encode() + b"\n")
                 await writer.drain()
         writer.close()
 
@@ -33,14 +35,15 @@ async def serve_control(path: Path, commands: Mapping[str, Command]) -> asyncio.
         os.umask(before)
 
 
-def _answer(line: bytes, commands: Mapping[str, Command]) -> dict[str, Any]:
+async def _answer(line: bytes, commands: Mapping[str, Command]) -> dict[str, Any]:
     try:
         asked = json.loads(line)
         command = commands[asked["do"]]
     except (ValueError, KeyError, TypeError):
         return {"error": f"do one of: {', '.join(sorted(commands))}"}
     try:
-        return {"ok": command(asked)}
+        result = command(asked)
+        return {"ok": await result if isawaitable(result) else result}
     except (ValueError, KeyError, ConfigError) as error:
         return {"error": str(error)}
 

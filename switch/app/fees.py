@@ -9,12 +9,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 
-from switch.app.clearing import clearing, read_rows, yuan
+from switch.app.clearing import clearing, read_journal_rows, yuan
 from switch.app.config import ConfigError, SwitchConfig, read_config, tariff_for
 from switch.app.stats import settlement_day
 from switch.clearing.books import deals
 from switch.clearing.fees import Settlement, Share, settle
-from switch.clearing.schema import JOURNAL
 from switch.clearing.tariff import SHIPPED, Tariff
 
 ROLES: Final = {"acquirer": "acquirer 收单", "issuer": "issuer 发卡", "network": "network 清算"}
@@ -25,7 +24,7 @@ SHOWN_MAX: Final = 20
 
 def settle_file(journal: Path, tariff: Tariff, first: str = "", last: str = "") -> Settlement:
     """Net settlement from a journal's file. Raises typer.BadParameter where it is none."""
-    return settle(deals(read_rows(journal, JOURNAL)), tariff, first, last)
+    return settle(deals(read_journal_rows(journal)), tariff, first, last)
 
 
 def _grid(title: str, *columns: str, words: int = 1) -> Grid:

@@ -3,11 +3,13 @@
 No label ever holds a card, terminal or merchant; their values are few and known: lines, kinds, classes, reasons.
 """
 
+import os
 import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from importlib.metadata import version
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 from switch.clearing.figures import response_class
 from switch.engine.counterpart import Counterpart
@@ -96,6 +98,43 @@ def process_families(performer: Performer, lag: LoopLag, process: str) -> list[F
             lambda: [((), lag.timings)],
         ),
     ]  # fmt: skip
+
+
+class WorkerState(NamedTuple):
+    """A worker as its parent sees it; `pid` is 0 while there is no process."""
+
+    place: int
+    ready: bool
+    restarts: int
+    pid: int
+
+
+def worker_families(workers: Sequence[WorkerState]) -> list[Family]:
+    """What the parent of several workers knows of them; everything else the workers say themselves."""
+
+    def each(read: Callable[[WorkerState], float]) -> Callable[[], Iterable[Sample]]:
+        return lambda: [((str(one.place + 1),), read(one)) for one in workers]
+
+    return [
+        Family("shoudan_process_ready", "gauge", "1 while a worker takes its merchants' connections.", ("worker",),
+               each(lambda one: one.ready)),
+        Family("shoudan_process_restarts_total", "counter", "Times a worker was started again.", ("worker",),
+               each(lambda one: one.restarts)),
+        Family("shoudan_process_cpu_seconds_total", "counter", "CPU, user and system, of a worker's process.",
+               ("worker",), each(lambda one: _used(one.pid)[0])),
+        Family("shoudan_process_resident_bytes", "gauge", "Resident memory of a worker's process.", ("worker",),
+               each(lambda one: _used(one.pid)[1])),
+    ]  # fmt: skip
+
+
+def _used(pid: int) -> tuple[float, int]:
+    """CPU seconds and resident bytes of a process; nothing of one that is gone."""
+    try:
+        times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return 0.0, 0
+    return sum(map(int, times)) / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def switch_families(engine: Engine, performer: Performer, lag: LoopLag) -> list[Family]:

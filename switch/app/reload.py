@@ -51,7 +51,7 @@ def reload_engine(engine: Engine, start: Began[SwitchConfig], fresh: SwitchConfi
     """
     office = engine.office
     _check(start, fresh, SWITCH_TAKES)
-    parts = read_parts(fresh, start.source.parent, entropy)
+    parts = read_parts(fresh, start.source.parent, entropy, office.books.share)
     _pos_stays(fresh.profile, office.pos, parts.pos)
     for label in (STORE, HASH):
         if parts.hsm.kcv(label) != office.hsm.kcv(label):

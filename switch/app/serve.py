@@ -7,7 +7,8 @@ import logging
 import re
 import secrets
 import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,22 @@ from switch.app.config import (
     read_config,
 )
 from switch.app.control import Command, serve_control
+from switch.app.journals import journal_of, refuse_others
 from switch.app.measures import centre_families, switch_families
-from switch.app.reload import began, reload_centre, reload_engine
+from switch.app.reload import Began, began, reload_centre, reload_engine
 from switch.clearing.schema import CHIPS, ISSUER_TABLES, JOURNAL, LEDGER, PINS, SWITCH_TABLES
 from switch.engine.archive import Recall
 from switch.engine.engine import Engine
 from switch.engine.line import BOTH, IN, OUT
+from switch.engine.share import WHOLE, Share, Tell
+from switch.machine import Machine
 from switch.net.chain import BrokenChain
 from switch.net.disk import Disk, StorageFailed, StoreInUse
 from switch.net.listen import Patience, Secured, dial, listen
 from switch.net.metrics import Family, LoopLag, MetricsPage
 from switch.net.perform import Performer
 from switch.net.stranger import Strangers
-from switch.wire.profile import framing_of
+from switch.wire.profile import PosProfile, framing_of
 
 log = logging.getLogger("shoudan")
 
@@ -71,7 +75,7 @@ def spare_the_old() -> None:
     gc.set_threshold(50_000, 20, 1_000_000)
 
 
-class _Life:
+class Life:
     """When a process ends, and with which exit code."""
 
     def __init__(self) -> None:
@@ -107,61 +111,110 @@ def _whole(path: Path) -> Iterator[None]:
         raise ConfigError(f"{path}: {error}; nothing was started") from None
 
 
-async def serve_switch(source: Path) -> int:
-    """The acquiring switch of a configuration (an absolute path): recover, dial, listen, serve until SIGTERM, drain."""
-    config = read_config(source, SwitchConfig)
-    start = began(source, config)
-    engine, pos = build_engine(config, source.parent, secrets.token_bytes)
-    life = _Life()
-    disk = open_disk(config.journal, SWITCH_TABLES)
-    loop = asyncio.get_running_loop()
-    performer = Performer(engine.hsm_queue or engine, disk, loop, life.failed)
-    engine.recalls(_read_back(disk, performer))
-    with _whole(config.journal):
-        performer.call(lambda now, out: engine.recover(disk.history(), now, out))
-    performer.flush()
-    lag = performer.lag = LoopLag(loop)
-    lines, doors = await connect_lines(performer, config, engine)
-    host, port = host_and_port(config.listen)
-    timers, tls = pos.timers, listening_tls(config.tls)
-    strangers = Strangers(timers.sign_in_s)
-    framing = framing_of(pos)
-    server = await listen(
-        performer, host, port, framing, timers.frame_s, idle_s=timers.idle_s, tls=tls, strangers=strangers
-    )
+@dataclass(slots=True)
+class Switch:
+    """A running switch, or one worker's share of it: recovered, its lines dialled, without terminals yet."""
 
-    def status(_: dict[str, Any]) -> dict[str, Any]:
+    config: SwitchConfig
+    start: Began[SwitchConfig]
+    engine: Engine
+    pos: PosProfile
+    performer: Performer
+    life: Life
+    lag: LoopLag
+    lines: list[asyncio.Task[None]] = field(default_factory=list)
+    doors: list[asyncio.Server] = field(default_factory=list)
+
+    @property
+    def strangers(self) -> Strangers:
+        return Strangers(self.pos.timers.sign_in_s)
+
+    def status(self, _: dict[str, Any]) -> dict[str, Any]:
+        """For a status request."""
+        performer = self.performer
         return {
-            **engine.status(),
+            **self.engine.status(),
             "connections": performer.connections,
             "connections_refused": performer.connections_refused,
             "connections_max": performer.connections_max,
             "connections_cut": dict(performer.cut),
-            "commits": disk.commits,
-            "rows": disk.rows,
+            "commits": performer.disk.commits,
+            "rows": performer.disk.rows,
+            "tasks": len(asyncio.all_tasks()),
         }
 
-    def reload(_: dict[str, Any]) -> str:
-        return reload_engine(engine, start, read_config(source, SwitchConfig), secrets.token_bytes)
+    def reload(self, _: dict[str, Any]) -> str:
+        """Take the changed configuration. Raises ConfigError."""
+        fresh = read_config(self.start.source, SwitchConfig)
+        return reload_engine(self.engine, self.start, fresh, secrets.token_bytes)
 
-    control = await _control(config.control, {"status": status, "reload": reload})
-    page = await _metrics(config.metrics, lambda lag: switch_families(engine, performer, lag), lag)
-    log.info("switch listens on %s, journal at row %d", config.listen, disk.durable)
-    await life.over.wait()
+    async def end(self) -> int:
+        """Let what is under way finish, then close everything. Returns the exit code."""
+        if self.life.code == 0:
+            self.engine.drain()
+            counterparts = self.engine.office.counterparts.values()
+            await _drain(lambda: sum(len(c.inflight) for c in counterparts), self.config.drain_s)
+            self.performer.flush()
+        self.lag.close()
+        for line in self.lines:
+            line.cancel()
+        for door in self.doors:
+            door.close()
+        self.performer.close_all()
+        return _finish(self.performer.disk, self.life.code)
+
+
+async def begin_switch(
+    source: Path,
+    share: Share = WHOLE,
+    tell: Tell | None = None,
+    around: Callable[[Engine, PosProfile], Machine] = lambda engine, pos: engine.hsm_queue or engine,
+) -> Switch:
+    """Recover the switch of a configuration (an absolute path), or a worker's share of it, and dial its lines. Raises
+    ConfigError, CannotListen.
+
+    `tell` hears what other workers must know, `around` may stand a machine before the engine.
+    """
+    config = read_config(source, SwitchConfig)
+    start = began(source, config)
+    refuse_others(config.journal, share.of)
+    engine, pos = build_engine(config, source.parent, secrets.token_bytes, share)
+    if tell is not None:
+        engine.tell(tell)
+    life = Life()
+    journal = journal_of(config.journal, share)
+    disk = open_disk(journal, SWITCH_TABLES)
+    loop = asyncio.get_running_loop()
+    performer = Performer(around(engine, pos), disk, loop, life.failed)
+    engine.recalls(_read_back(disk, performer))
+    with _whole(journal):
+        performer.call(lambda now, out: engine.recover(disk.history(), now, out))
+    performer.flush()
+    lag = performer.lag = LoopLag(loop)
+    switch = Switch(config, start, engine, pos, performer, life, lag)
+    switch.lines, switch.doors = await connect_lines(performer, config, engine)
+    return switch
+
+
+async def serve_switch(source: Path) -> int:
+    """The acquiring switch of a configuration (an absolute path): recover, dial, listen, serve until SIGTERM, drain."""
+    switch = await begin_switch(source)
+    config, performer, timers = switch.config, switch.performer, switch.pos.timers
+    host, port = host_and_port(config.listen)
+    server = await listen(
+        performer, host, port, framing_of(switch.pos), timers.frame_s, idle_s=timers.idle_s,
+        tls=listening_tls(config.tls), strangers=switch.strangers,
+    )  # fmt: skip
+    control = await open_control(config.control, {"status": switch.status, "reload": switch.reload})
+    page = await open_metrics(
+        config.metrics, lambda lag: switch_families(switch.engine, performer, lag), lag=switch.lag
+    )
+    log.info("switch listens on %s, journal at row %d", config.listen, performer.disk.durable)
+    await switch.life.over.wait()
     for door in (server, control, page):
         if door:
             door.close()
-    if life.code == 0:
-        engine.drain()
-        await _drain(lambda: sum(len(c.inflight) for c in engine.office.counterparts.values()), config.drain_s)
-        performer.flush()
-    lag.close()
-    for line in lines:
-        line.cancel()
-    for door in doors:
-        door.close()
-    performer.close_all()
-    return _finish(disk, life.code)
+    return await switch.end()
 
 
 def _read_back(disk: Disk, performer: Performer) -> Recall:
@@ -208,7 +261,7 @@ async def serve_centre(source: Path) -> int:
     config = read_config(source, CentreConfig)
     start = began(source, config)
     centre, profile = build_centre(config, source.parent, secrets.token_bytes)
-    life = _Life()
+    life = Life()
     disk = open_disk(config.ledger, ISSUER_TABLES)
     loop = asyncio.get_running_loop()
     performer = Performer(centre, disk, loop, life.failed)
@@ -231,8 +284,8 @@ async def serve_centre(source: Path) -> int:
         return reload_centre(centre, start, read_config(source, CentreConfig))
 
     commands: dict[str, Command] = {"status": status, "cutover": cutover, "reload": reload}
-    control = await _control(config.control, {**commands, "check": lambda _: centre.check()})
-    page = await _metrics(config.metrics, lambda lag: centre_families(centre, performer, lag))
+    control = await open_control(config.control, {**commands, "check": lambda _: centre.check()})
+    page = await open_metrics(config.metrics, lambda lag: centre_families(centre, performer, lag))
     log.info("%s listens on %s", config.name, config.listen)
     await life.over.wait()
     server.close()
@@ -251,18 +304,22 @@ def _secured(section: CounterpartConfig) -> Secured | None:
     return Secured(context, section.tls.name if section.tls else "") if context else None
 
 
-async def _control(path: Path | None, commands: dict[str, Command]) -> asyncio.Server | None:
+async def open_control(path: Path | None, commands: dict[str, Command]) -> asyncio.Server | None:
+    """The control socket, where one is configured."""
     return await serve_control(path, commands) if path else None
 
 
-async def _metrics(
-    address: str, families: Callable[[LoopLag], list[Family]], lag: LoopLag | None = None
+async def open_metrics(
+    address: str,
+    families: Callable[[LoopLag], list[Family]],
+    gather: Callable[[], Awaitable[None]] | None = None,
+    lag: LoopLag | None = None,
 ) -> MetricsPage | None:
-    """The page of metrics, where an address for it is configured."""
+    """The page of metrics, where an address for it is configured. Raises ConfigError where it is taken."""
     if not address:
         return None
     host, port = host_and_port(address)
-    page = MetricsPage(families, lag)
+    page = MetricsPage(families, gather, lag)
     try:
         await page.listen(host, port)
     except OSError as error:

@@ -16,6 +16,7 @@ from rich.table import Table as Grid
 
 from switch.app.clearing import columns_in, read_rows, yuan
 from switch.app.config import ConfigError, tariff_for
+from switch.app.journals import journals_of
 from switch.clearing.books import deals
 from switch.clearing.fees import charges
 from switch.clearing.figures import DIMENSIONS, NONE, Entry, Figures, Place, Tally
@@ -92,7 +93,7 @@ def tally(
     """Figures of journals in their files, with what the transactions cost where there is a tariff. Raises
     ConfigError."""
     result = Tally(by, read_places(terminals) if terminals else None, first, last)
-    for path in journals:
+    for path in (file for journal in journals for file in journals_of(journal)):
         result.read(read_journal(path), _fees(path, tariff) if tariff else None)
     return result
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import apsw
 import typer
 
+from switch.app.journals import journals_of
 from switch.clearing.schema import ISSUER_TABLES, SWITCH_TABLES
 from switch.net.chain import CHAIN, BrokenChain, Checked, read_witness, witness_path
 
@@ -56,15 +57,22 @@ def verify_command(
 
     The process that writes it may be running. Exits 0 for a sound book, 1 for one that is not, naming the row.
     """
-    found = verify_book(journal, witness)
+    books = journals_of(journal)
+    if witness is not None and len(books) > 1:
+        raise typer.BadParameter(f"--witness: {journal.name} has {len(books)} files, name one of them")
+    results = {book: verify_book(book, witness) for book in books}
+    sound = all(found["sound"] for found in results.values())
     if json_to:
-        text = json.dumps(found, indent=1)
+        whole = {"sound": sound, "books": {book.name: found for book, found in results.items()}}
+        text = json.dumps(results[journal] if len(books) == 1 else whole, indent=1)
         if json_to == "-":
             typer.echo(text)
         else:
             Path(json_to).write_text(text + "\n", encoding="utf-8")
-    if json_to != "-":
+    for book, found in results.items() if json_to != "-" else ():
+        name = f"{book.name}: " if len(books) > 1 else ""
         seen = "no witness 无见证" if found["witness"] is None else f"witness at row {found['witness']:,}"
         verdict = "sound 完整" if found["sound"] else f"NOT sound 不完整: {found['fault']}"
-        typer.echo(f"{found['rows']:,} rows chained to row {found['last']:,} (link {found['link']}), {seen}: {verdict}")
-    raise typer.Exit(0 if found["sound"] else 1)
+        chained = f"{found['rows']:,} rows chained to row {found['last']:,} (link {found['link']})"
+        typer.echo(f"{name}{chained}, {seen}: {verdict}")
+    raise typer.Exit(0 if sound else 1)

@@ -87,7 +87,7 @@ def reconcile(
     `terminals` may be None where the terminals' own journals cannot be had: then only two books are joined.
     """
     result = Reconciliation()
-    result.breaks += _gaps(numbers)
+    result.breaks += gaps(numbers)
     by_rrn = deals(journal)
     result.deals = len(by_rrn)
     result.reversed = sum(deal.reversed for deal in by_rrn.values())
@@ -116,7 +116,7 @@ def _line(result: Reconciliation, date: str, kind: str) -> Line:
 # the journal by itself
 
 
-def _gaps(numbers: Iterable[int]) -> Iterator[Break]:
+def gaps(numbers: Iterable[int]) -> Iterator[Break]:
     """Rows are numbered without gaps: a missing number is a row taken out."""
     last = 0
     for number in sorted(numbers):

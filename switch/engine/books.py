@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from switch.engine.archive import Archive
 from switch.engine.line import Line
+from switch.engine.share import WHOLE, Share
 from switch.machine import Link
 from switch.wire.framing import Frame
 from switch.wire.transactions import APPROVED, BATCH_ITEMS_MAX, BY_NAME, Transaction
@@ -219,7 +220,9 @@ class Terminal:
 class Books:
     """Exchanges and terminals, with the numbers the switch gives out (RRN, row numbers)."""
 
-    def __init__(self, terminals: Iterable[Terminal]) -> None:
+    def __init__(self, terminals: Iterable[Terminal], share: Share = WHOLE) -> None:
+        self.share = share
+        self._rrn_before = share.rrn_before
         self.terminals = {terminal.tid: terminal for terminal in terminals}
         self.exchanges: dict[tuple[str, str, str], Exchange] = {}
         self.by_rrn: dict[str, Exchange] = {}
@@ -256,7 +259,7 @@ class Books:
     def next_rrn(self, day_of_year: int) -> str:
         """DE37: day of the year (3) and a running count (9)."""
         self.rrn_last += 1
-        return f"{day_of_year:03d}{self.rrn_last:09d}"
+        return f"{day_of_year:03d}{self._rrn_before + self.rrn_last:09d}"
 
     def next_row(self) -> int:
         self.row_last += 1

@@ -6,9 +6,9 @@ from functools import lru_cache
 from typing import Any
 
 from switch.crypto.hsm import Hsm
-from switch.engine.books import STAN_MAX
 from switch.engine.inflight import Inflight
 from switch.engine.line import Line
+from switch.engine.share import WHOLE, Share
 from switch.engine.standin import OFF, StandIn
 from switch.machine import Link, Now, Out, Send
 from switch.timings import Timings
@@ -48,7 +48,13 @@ class Counterpart:
     """
 
     def __init__(
-        self, name: str, profile: NetworkProfile, hsm: Hsm, own: bool = False, stand_in: StandIn = OFF
+        self,
+        name: str,
+        profile: NetworkProfile,
+        hsm: Hsm,
+        own: bool = False,
+        stand_in: StandIn = OFF,
+        share: Share = WHOLE,
     ) -> None:
         self.name = name
         # Labels of its keys, written once.
@@ -69,7 +75,8 @@ class Counterpart:
         self.cutting_over = False
         self.stored_waits = False
         self.old_key_until = 0.0
-        self.stan_last = 0
+        self._stan_first, self._stan_end = share.stans
+        self.stan_last = self._stan_first - 1
         self.received = self.sent = self.timeouts = self.mac_failures = 0
         self.timings = Timings()
         self._hsm = hsm
@@ -101,11 +108,12 @@ class Counterpart:
             self.line = best
 
     def number(self, now: Now) -> tuple[str, str]:
-        """A new key on this link: DE7 and DE11. The STAN wraps after a million; DE7 tells the rounds apart."""
+        """A new key on this link: DE7 and DE11. The STAN wraps after a million (of which each worker has its part);
+        DE7 tells the rounds apart."""
         second = int(now.wall)
         if second != self._second:
             self._second, self._second_text = second, wire_time(second)
-        self.stan_last = self.stan_last % STAN_MAX + 1
+        self.stan_last = self.stan_last + 1 if self.stan_last < self._stan_end else self._stan_first
         return self._second_text, f"{self.stan_last:06d}"
 
     def send(

@@ -1,6 +1,6 @@
 """The front desk: what came in, on which side, and which desk it goes to. A machine (see `switch.machine`)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from switch.clearing.tariff import Tariff
@@ -17,6 +17,7 @@ from switch.engine.reconcile import ReconcileDesk
 from switch.engine.recover import recover
 from switch.engine.reverse import ReverseDesk
 from switch.engine.route import Routes
+from switch.engine.share import WHOLE, Share, Tell
 from switch.machine import Close, Link, Now, Out
 from switch.wire.chips import NO_CHIPS, ChipTable
 from switch.wire.errors import DecodeError, FrameError
@@ -38,6 +39,8 @@ class Engine:
     are terminals'. `limits` is how much may wait, `chips` what terminals are told about chips. `tariff` is what was
     last taken whole; it only stands here, fees are worked out from the books. `straight` is the way past the desks.
     `hsm_queue` is the model of an HSM around this machine, if there is one: then that is the machine to be performed.
+    `share` says which of several workers it
+    is: then `terminals` are those of its merchants, and what holds for all of them goes through `tell` and `told`.
     """
 
     def __init__(
@@ -50,8 +53,9 @@ class Engine:
         acquirer: str,
         chips: ChipTable = NO_CHIPS,
         limits: Limits = USUAL_LIMITS,
+        share: Share = WHOLE,
     ) -> None:
-        self.office = Office(Books(terminals), hsm, counterparts, routes, pos, acquirer, chips, limits)
+        self.office = Office(Books(terminals, share), hsm, counterparts, routes, pos, acquirer, chips, limits)
         self._reverse = ReverseDesk(self.office)
         self._authorize = AuthorizeDesk(self.office, self._reverse)
         self.straight = self._authorize.straight
@@ -158,6 +162,20 @@ class Engine:
             self._manage.on_counterpart_request(counterpart, link, message, now, out)
         else:
             self.office.statistics.unmatched += 1
+
+    # its sisters, where it is one of several workers
+
+    def tell(self, tell: Tell) -> None:
+        """Have what concerns all workers told to them: `switch.engine.share` names it."""
+        self.office.tell = tell
+
+    def told(self, news: Sequence[Any], now: Now, out: Out) -> None:
+        """What another worker has told."""
+        self._manage.told(news, now, out)
+
+    def agreed(self, news: Sequence[Any], now: Now, out: Out) -> None:
+        """All other workers have taken a key that this one was given and has told of."""
+        self._manage.agreed(news, now, out)
 
     # change under load
 

@@ -1,5 +1,6 @@
 """The desk for 08x0 on both sides: terminals sign in and off; lines sign on, get keys, are tested, change the day."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from switch.engine.download import DOWNLOADS, DownloadDesk
 from switch.engine.line import ASKED_MAX, Line
 from switch.engine.office import Office
 from switch.engine.saf import Saf
+from switch.engine.share import DAY, KEY, KEYS
 from switch.machine import Arm, Close, Link, Now, Out
 from switch.wire.errors import WireError
 from switch.wire.framing import Frame
@@ -47,6 +49,10 @@ class ManageDesk:
         self._office = office
         self._saf = saf
         self._download = DownloadDesk(office)
+        self._alone = office.books.share.alone
+        self._asks = office.books.share.place == 0
+        self._taken: dict[tuple[str, bool], tuple[Line, Message]] = {}
+        self._wanted: set[str] = set()
 
     # terminals
 
@@ -151,7 +157,7 @@ class ManageDesk:
         line = counterpart.line_of(link)
         if line.lose(link):
             counterpart.choose()
-            if counterpart.line is not None and (counterpart.zpk_due or not counterpart.ready):
+            if self._asks and counterpart.line is not None and (counterpart.zpk_due or not counterpart.ready):
                 self._apply_for_keys(counterpart, counterpart.line, now, out)
             self._saf.line_lost(counterpart, line, now, out)
 
@@ -203,7 +209,9 @@ class ManageDesk:
             keys = counterpart.profile.keys
             if first:
                 counterpart.keys_awaited = keys.apply_at_sign_on
-            if keys.apply_at_sign_on and (first or (line is counterpart.line and not counterpart.ready)):
+            if not self._asks and not counterpart.ready:
+                self._office.tell((KEYS, counterpart.name))
+            if self._asks and keys.apply_at_sign_on and (first or (line is counterpart.line and not counterpart.ready)):
                 self._apply_for_keys(counterpart, line, now, out)
             else:
                 self._forward(counterpart, now, out)
@@ -266,6 +274,16 @@ class ManageDesk:
         if before is not None and is_mac_key:
             counterpart.old_key_until = now.mono + keys.overlap_s
         self._office.statistics.key_resets += 1
+        if self._alone:
+            self._acknowledge(counterpart, line, message, is_mac_key, now, out)
+        else:
+            self._taken[counterpart.name, is_mac_key] = (line, message)
+            self._tell_key(counterpart, is_mac_key)
+
+    def _acknowledge(
+        self, counterpart: Counterpart, line: Line, message: Message, is_mac_key: bool, now: Now, out: Out
+    ) -> None:
+        """Say that a new key is taken; from then on the other side uses it."""
         self._reply(counterpart, line, message, "00", out, mac=True)
         if not is_mac_key:
             counterpart.keys_awaited = False
@@ -276,6 +294,7 @@ class ManageDesk:
 
     def _forward(self, counterpart: Counterpart, now: Now, out: Out) -> None:
         """What is stored goes out as soon as a line is ready; what may be lost is said again once for each line."""
+        self._tell_keys(counterpart)
         if counterpart.ready:
             counterpart.stood_in.clear()
             self._saf.ready(counterpart, counterpart.stored_waits, now, out)
@@ -297,13 +316,63 @@ class ManageDesk:
             self._reply(counterpart, line, message, admit.FORMAT_ERROR, out)
             return
         told = counterpart.settlement_date == date and counterpart.cutting_over == (code == CUT_START)
-        again = code == CUT_END or len(counterpart.lines) > 1  # at a sign-on, or over another line of theirs before
+        # At a sign-on, or over another line of theirs before, which may be another worker's.
+        again = code == CUT_END or len(counterpart.lines) > 1 or not self._alone
         if not (told and again):
-            counterpart.settlement_date = date
-            counterpart.cutting_over = code == CUT_START
-            self._office.statistics.cut_overs += code == CUT_END
-            self._office.post("day", (counterpart.name, code, date), now, out)
+            self._turn(counterpart, code, date, now, out)
+            self._office.tell((DAY, counterpart.name, code, date))
         self._reply(counterpart, line, message, "00", out)
+
+    def _turn(self, counterpart: Counterpart, code: str, date: str, now: Now, out: Out) -> None:
+        counterpart.settlement_date = date
+        counterpart.cutting_over = code == CUT_START
+        self._office.statistics.cut_overs += code == CUT_END
+        self._office.post("day", (counterpart.name, code, date), now, out)
+
+    # other workers of the same switch
+
+    def told(self, news: Sequence[Any], now: Now, out: Out) -> None:
+        """What holds for all workers, from the one that met it: a key, a change of day, or a question for keys."""
+        what, name, *rest = news
+        counterpart = self._office.counterparts[name]
+        if what == KEY:
+            self._take(counterpart, bool(rest[0]), unpack_key(rest[1]), now, out)
+        elif what == KEYS:
+            self._wanted.add(name)
+            self._tell_keys(counterpart)
+        elif (counterpart.settlement_date, counterpart.cutting_over) != (rest[1], rest[0] == CUT_START):
+            self._turn(counterpart, rest[0], rest[1], now, out)
+
+    def agreed(self, news: Sequence[Any], now: Now, out: Out) -> None:
+        """All workers have a key now: it may be acknowledged. Until then the other side uses the one before."""
+        _, name, is_mac_key, *_ = news
+        waiting = self._taken.pop((name, bool(is_mac_key)), None)
+        if waiting is not None:
+            self._acknowledge(self._office.counterparts[name], *waiting, bool(is_mac_key), now, out)
+
+    def _tell_keys(self, counterpart: Counterpart) -> None:
+        """Both keys, to whoever has asked for them: now, or once they are there."""
+        if counterpart.ready and counterpart.name in self._wanted:
+            self._wanted.discard(counterpart.name)
+            self._tell_key(counterpart, is_mac_key=True)
+            self._tell_key(counterpart, is_mac_key=False)
+
+    def _tell_key(self, counterpart: Counterpart, is_mac_key: bool) -> None:
+        label = counterpart.zak if is_mac_key else counterpart.zpk
+        self._office.tell((KEY, counterpart.name, is_mac_key, pack_key(self._office.hsm.record(label))))
+
+    def _take(self, counterpart: Counterpart, is_mac_key: bool, record: tuple[object, ...], now: Now, out: Out) -> None:
+        """A working key that another worker was given; the one before stays good for answers on their way."""
+        hsm, label = self._office.hsm, counterpart.zak if is_mac_key else counterpart.zpk
+        known = label in hsm
+        if not (known and tuple(hsm.record(label)) == record):
+            if known and is_mac_key:
+                hsm.copy(label, f"{label}/old")
+                counterpart.old_key_until = now.mono + counterpart.profile.keys.overlap_s
+            hsm.restore(record)
+        if not is_mac_key:
+            counterpart.keys_awaited = False
+        self._forward(counterpart, now, out)
 
     def _ask(self, counterpart: Counterpart, line: Line, code: str, now: Now, out: Out, purpose: str = "") -> None:
         """0820 to a counterpart; `purpose` is the first digit of DE53 in an application for a key reset."""

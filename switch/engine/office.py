@@ -12,6 +12,7 @@ from switch.engine.books import STAND_IN_MTI, Books, Exchange, Terminal
 from switch.engine.counterpart import BEIJING_S, Counterpart
 from switch.engine.limits import USUAL_LIMITS, Limits
 from switch.engine.route import Routes
+from switch.engine.share import Tell
 from switch.engine.statistics import Statistics
 from switch.machine import REPLACED, SHARED, Close, Link, Now, Out, Post, Send
 from switch.wire.chips import ChipTable
@@ -60,6 +61,7 @@ class Office:
         self.acquirer = acquirer
         self.statistics = Statistics()
         self.links: dict[str, Link] = {}
+        self.tell: Tell = lambda news: None
         self._second = 0
         self._day = ("", "", 0)
 

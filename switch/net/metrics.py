@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -103,9 +103,16 @@ class LoopLag:
 
 
 class MetricsPage:
-    """`GET /metrics` of one process; `families` makes its metrics around the lag of the running loop."""
+    """`GET /metrics` of one process; `families` makes its metrics around the lag of the running loop, `gather` is
+    waited for before each answer (where other processes have to be asked first)."""
 
-    def __init__(self, families: Callable[[LoopLag], Sequence[Family]], lag: LoopLag | None = None) -> None:
+    def __init__(
+        self,
+        families: Callable[[LoopLag], Sequence[Family]],
+        gather: Callable[[], Awaitable[None]] | None = None,
+        lag: LoopLag | None = None,
+    ) -> None:
+        self._gather = gather
         self._lag = lag or LoopLag(asyncio.get_running_loop())
         self._registry = CollectorRegistry()
         self._registry.register(_Page(families(self._lag)))
@@ -130,6 +137,8 @@ class MetricsPage:
         """One request a connection; whoever is slow or says nonsense is let go."""
         with contextlib.suppress(OSError, EOFError, ValueError, asyncio.LimitOverrunError, TimeoutError):
             request = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), REQUEST_S)
+            if self._gather is not None:
+                await self._gather()
             writer.write(self._answer(request.decode("latin-1")))
             await asyncio.wait_for(writer.drain(), REQUEST_S)
         writer.close()

@@ -7,6 +7,7 @@ a row in cards.csv. Switch, network centre and terminals read the same files. No
 import csv
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -253,3 +254,8 @@ def _cell(value: Any) -> str:
     if isinstance(value, tuple):
         return "+".join(value)
     return value.hex().upper() if isinstance(value, bytes) else str(value)
+
+
+def owner(mid: str, of: int) -> int:
+    """Which of `of` workers of a switch a merchant belongs to: always the same, whatever other merchants there are."""
+    return int.from_bytes(blake2b(mid.encode(), digest_size=8).digest(), "big") % of

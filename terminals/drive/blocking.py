@@ -95,13 +95,13 @@ class Session:
         except TimeoutError:
             raise ConnectionAbortedError from None  # a part of a frame may have left: this stream is spoilt
         while True:
-            connection.settimeout(_left(deadline))
             data = connection.recv(_RECEIVE)
             if not data:
                 raise ConnectionResetError
             reply = self._pick(data, waited)
             if reply is not None:
                 return reply
+            connection.settimeout(_left(deadline))
 
     def _pick(self, data: bytes, waited: Waited) -> bytes | None:
         """The reply that is waited for, out of what just arrived; the rest is stale."""

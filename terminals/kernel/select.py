@@ -3,6 +3,7 @@
 EMV Book 1 section 12; docs/kernel.md. On contacts the directory is the PSE, in the field the PPSE.
 """
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from switch.wire import apdu, tlv
@@ -25,6 +26,14 @@ class Candidate(NamedTuple):
     aid: Aid
 
 
+class Entry(NamedTuple):
+    """What a directory, or an application's own answer, says of one: its name, label and priority byte (87)."""
+
+    name: bytes
+    label: str
+    priority: int
+
+
 def candidates(kernel: Kernel) -> Flow[list[Candidate]]:
     """What the card offers on its contacts, by rank. Raises Ended for a blocked or unreadable card."""
     found = yield from _by_pse(kernel)
@@ -41,13 +50,20 @@ def tap_candidates(kernel: Kernel) -> Flow[list[Candidate]]:
         raise Ended("ended", "card_blocked")
     if sw != apdu.OK:
         return []
-    proprietary = dict(_opened(data, "6F", "A5"))
     found: list[Candidate] = []
-    for tag, entry in tlv.read(proprietary.get("BF0C", b"")):
-        if tag == "61":
-            _add(kernel, found, dict(tlv.read(entry)))
-    found.sort(key=lambda candidate: candidate.rank)
+    for entry in _field_directory(data):
+        _add(kernel, found, entry)
+    if len(found) > 1:
+        found.sort(key=lambda candidate: candidate.rank)
     return found
+
+
+@lru_cache(maxsize=256)  # all cards of a product give the same (8 us)
+def _field_directory(data: bytes) -> tuple[Entry, ...]:
+    """The entries of a PPSE. Raises TlvError."""
+    proprietary = dict(_opened(data, "6F", "A5"))
+    items = tlv.read(proprietary.get("BF0C", b""))
+    return tuple(_entry(dict(tlv.read(value))) for tag, value in items if tag == "61")
 
 
 def choose(session: Session, found: list[Candidate]) -> Flow[Candidate]:
@@ -70,16 +86,23 @@ def open_application(session: Session, candidate: Candidate) -> Flow[dict[str, b
         raise Ended("ended", "card_blocked")
     if sw != apdu.OK:
         return None
-    outer = dict(_opened(data, "6F"))
-    if not outer.get("84", b"").startswith(candidate.name):
+    name, proprietary, label = _control(data)
+    if not name.startswith(candidate.name):
         return None
-    proprietary = dict(tlv.read(outer.get("A5", b"")))
     values = session.values
     session.aid = candidate.aid
-    session.name = values["84"] = values["9F06"] = outer["84"]
+    session.name = values["84"] = values["9F06"] = name
     values["9F09"] = candidate.aid.versions[0]
-    session.label = _text(proprietary.get("50", b""))
-    return proprietary
+    session.label = label
+    return dict(proprietary)
+
+
+@lru_cache(maxsize=256)  # all cards of a product give the same (5 us)
+def _control(data: bytes) -> tuple[bytes, tuple[tuple[str, bytes], ...], str]:
+    """An FCI: the application's name (84), the elements of its proprietary template, and its label. Raises TlvError."""
+    outer = dict(_opened(data, "6F"))
+    proprietary = tlv.read(outer.get("A5", b""))
+    return outer.get("84", b""), tuple(proprietary), _text(dict(proprietary).get("50", b""))
 
 
 def _opened(data: bytes, *path: str) -> tlv.Items:
@@ -98,15 +121,19 @@ def _text(value: bytes) -> str:
     return text if text.isprintable() else ""
 
 
-def _add(kernel: Kernel, found: list[Candidate], entry: dict[str, bytes]) -> None:
-    name = entry.get("4F", b"")
+def _entry(items: dict[str, bytes]) -> Entry:
+    name = items.get("4F", b"")
+    label = _text(items.get("9F12", b"")) or _text(items.get("50", b"")) or name.hex().upper()
+    return Entry(name, label, items["87"][0] if items.get("87") else 0)
+
+
+def _add(kernel: Kernel, found: list[Candidate], entry: Entry) -> None:
+    name, label, priority = entry
     if not 5 <= len(name) <= 16:
         return
     aid = kernel.parameters.matching(name)
-    if aid is None or any(candidate.name == name for candidate in found):
+    if aid is None or (found and any(candidate.name == name for candidate in found)):
         return
-    priority = entry["87"][0] if entry.get("87") else 0
-    label = _text(entry.get("9F12", b"")) or _text(entry.get("50", b"")) or name.hex().upper()
     found.append(Candidate(name, label, priority & 15 or 16, bool(priority & 0x80), aid))
 
 
@@ -133,7 +160,7 @@ def _by_pse(kernel: Kernel) -> Flow[list[Candidate]]:
                 return []
             for tag, entry in _opened(data, "70"):
                 if tag == "61":
-                    _add(kernel, found, dict(tlv.read(entry)))
+                    _add(kernel, found, _entry(dict(tlv.read(entry))))
     except TlvError:
         return []
     return found
@@ -158,7 +185,7 @@ def _by_list(kernel: Kernel) -> Flow[list[Candidate]]:
                 name = outer.get("84", b"")
                 fits = name == aid.aid or (aid.partial and name.startswith(aid.aid))
                 if sw == apdu.OK and fits:
-                    _add(kernel, found, {"4F": name, **dict(tlv.read(outer.get("A5", b"")))})
+                    _add(kernel, found, _entry({"4F": name, **dict(tlv.read(outer.get("A5", b"")))}))
             except TlvError:
                 break
             except ApduError:
