@@ -168,6 +168,10 @@ def test_a_deposit_that_was_confirmed_is_booked_once() -> None:
     again = ledger_row("000000000009", -1000, kind="atm_deposit_confirm")
     assert two_books(rows, [first]).clean
     assert two_books(rows, [again]).clean
+    taken_note_of = again | {"posted_minor": 0}
+    assert two_books(rows, [first, taken_note_of]).clean
+    heard = [rows[0] | {"rrn": "000000000005"}, rows[1]]  # with its 98
+    assert two_books(heard, [first, taken_note_of]).clean
     assert (two_books(rows, []).doubled, two_books(rows, [first, again]).lost) == (1, 1)
 
 

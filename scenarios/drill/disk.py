@@ -87,7 +87,8 @@ def _forget(
             time.sleep(pause_s)
             return drill.finish("disk", number), {"rows_forgotten": missing, "unexplained": missing > 0}
         stopped = drill.finish("disk", number, judged=False)
-    result = replace(judged, files=stopped.files) if judged else stopped
+    cut_at = drill.windows_open.pop()  # after it nobody could be answered any more
+    result = replace(judged or stopped, files=stopped.files, answers=[a for a in stopped.answers if a.end < cut_at])
     return result, {
         "refused_to_start": refused, "rows_forgotten": missing, "unexplained": missing <= 0 or "witness" not in refused,
     }  # fmt: skip

@@ -118,7 +118,7 @@ def two_books(terminals: Iterable[Row], ledger: Iterable[Row]) -> Verdict:
     rows = [row for row in terminals if row["kind"] in BY_NAME and BY_NAME[row["kind"]].amount]
     verdict.transactions = len(rows)
     again = [row for row in rows if BY_NAME[row["kind"]].confirms and row["state"] == "approved"]
-    again = [row for row in again if (row["mid"], row["tid"], row["rrn"]) not in moved]
+    again = [row for row in again if not moved.get((row["mid"], row["tid"], row["rrn"]), [0])[0]]
     told = {(row["mid"], row["tid"], row["batch"], row["stan"]) for row in again}
     told |= {(row["mid"], row["tid"], row["original_batch"], row["original_stan"]) for row in again}
     for row in rows:
