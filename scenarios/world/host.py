@@ -22,7 +22,7 @@ COMMIT_S: Final = 0.002
 RESTART_S: Final = 1.5
 """How long whoever watches over a process takes to start it again."""
 BOOTED_S: Final = 1000.0
-"""What a process's monotonic clock is ahead of the world's: to a machine, nought is long ago."""
+"""How long a process's machine has been running when the world begins: to it, nought is long ago."""
 
 
 class Witness(Protocol):
@@ -211,7 +211,11 @@ class Host:
 
     def now(self) -> Now:
         world = self.world
-        return Now(BOOTED_S + world.now, world.wall_of(self))
+        return Now(self.ahead_s() + world.now, world.wall_of(self))
+
+    def ahead_s(self) -> float:
+        """What its monotonic clock is ahead of the world's, whatever its wall clock says."""
+        return BOOTED_S
 
     def call(self, act: Callable[[Any, Now, Out], object]) -> object:
         """Do something to the machine from outside (a control command)."""
@@ -415,7 +419,7 @@ class Host:
             self._write(waiting.popleft())
 
     def _arm(self, at: float) -> None:
-        when = max(self.world.now, at - BOOTED_S)  # exact: a tick is never an ulp too early for its deadline
+        when = max(self.world.now, at - self.ahead_s())  # exact: a tick is never an ulp too early for its deadline
         if self._timer_at and self._timer_at <= when:
             return
         self._timer_at = when

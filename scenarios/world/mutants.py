@@ -145,11 +145,7 @@ def _m6(real: Any) -> Any:
 
 
 def _m7(real: Any) -> Any:
-    def now(self: Host) -> Now:
-        told: Now = real(self)
-        return told._replace(mono=told.mono + self.skew)
-
-    return now
+    return lambda self: real(self) + self.skew
 
 
 def _m8(real: Any) -> Any:
@@ -314,7 +310,7 @@ MUTANTS: Final = (
     Mutant("M4", "answers matched by STAN alone, whatever the line", Inflight, "take", _m4),
     Mutant("M5", "a new connection takes the link of the slot it is given", Host, "_link", _m5),
     Mutant("M6", "a reversal dropped on any answer", Saf, "answered", _m6),
-    Mutant("M7", "deadlines by the wall clock", Host, "now", _m7),
+    Mutant("M7", "deadlines by the wall clock", Host, "ahead_s", _m7),
     Mutant("M8", "a late answer passed on", AuthorizeDesk, "_give_up", _m8_keep),
     Mutant("M9", "the settlement date from the switch's own clock", Office, "journal", _m9),
     Mutant("M10", "a reversal of something unknown not remembered", ReverseDesk, "remember_unknown", _forgotten),
