@@ -16,7 +16,6 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Self
 
@@ -26,6 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from switch.crypto import pinblock, script
 from switch.crypto.block import Transform, adjust_parity, ecb_decryptor, ecb_encryptor, ecb_update, kcv, suite_of
 from switch.crypto.cryptogram import IssuerKey, SessionKey
+from switch.crypto.digest import keyed_digest
 from switch.crypto.errors import CryptoError, KcvMismatch, KeyBlockError, KeyNotFound, MacMismatch
 from switch.crypto.mac import ALGORITHMS, message_mac
 from switch.crypto.records import KeyRecord, Records
@@ -53,21 +53,6 @@ class _PinCipher(NamedTuple):
     transform: Transform
 
 
-def _keyed_digest(key: bytes) -> Callable[[bytes], bytes]:
-    # RFC 2104 on two states that hold the key already: no objects of Python's hmac in between (0.5 us).
-    block = key.ljust(64, b"\0") if len(key) <= 64 else sha256(key).digest().ljust(64, b"\0")
-    inner = sha256(bytes(byte ^ 0x36 for byte in block))
-    outer = sha256(bytes(byte ^ 0x5C for byte in block))
-
-    def digest(data: bytes) -> bytes:
-        inside, outside = inner.copy(), outer.copy()
-        inside.update(data)
-        outside.update(inside.digest())
-        return outside.digest()[:16]
-
-    return digest
-
-
 # What can be done with a key: the usages that allow it, and the maker of its context from suite and clear key.
 _PURPOSES: dict[str, tuple[frozenset[str], Callable[[str, bytes], Any]]] = {
     "wrap": (frozenset(CARRIES), ecb_encryptor),
@@ -77,8 +62,8 @@ _PURPOSES: dict[str, tuple[frozenset[str], Callable[[str, bytes], Any]]] = {
     "open PINs": (_PIN_KEYS, lambda suite, key: _PinCipher(suite_of(suite).block, ecb_update(suite, key, False))),
     "open tracks": (frozenset({"tdk"}), ecb_decryptor),
     "seal": (frozenset({"store"}), lambda suite, key: AESGCM(key)),
-    "hash": (frozenset({"hash"}), lambda suite, key: _keyed_digest(key)),
-    "refer to PINs": (frozenset({"pvk"}), lambda suite, key: _keyed_digest(key)),
+    "hash": (frozenset({"hash"}), lambda suite, key: keyed_digest(key)),
+    "refer to PINs": (frozenset({"pvk"}), lambda suite, key: keyed_digest(key)),
     "derive": (frozenset({"imk"}), IssuerKey),
     **{name: (_MAC_KEYS, partial(message_mac, name)) for name in ALGORITHMS},
 }
