@@ -3,7 +3,7 @@
 A hot room. The desks (`authorize`, `admit`, `outward`, `office`) define what is right; this does the same for the kinds
 of request they have let pass before, and for those only. Whatever is unusual, and be it a wrong MAC, is left to them
 before anything has happened: `request` and `reply` then say False. Both ways ask for the same effects, byte for byte
-(tests/test_straight.py). What it bought: 58 us of 112 an authorization, without sockets (docs/performance.md).
+(tests/test_straight.py). What it bought: two fifths of an authorization's CPU (docs/performance.md).
 """
 
 from collections.abc import Callable
@@ -82,7 +82,10 @@ class Straight:
     # what it knows
 
     def forget(self) -> None:
-        """Profile, terminals or chip table are others now: everything is learnt anew."""
+        """Profile, terminals or chip table are others now: everything is learnt anew, for what is under way too."""
+        for requests in self._requests.values():
+            for way in requests.ways.values() if requests is not None else ():
+                way.answers.clear()
         for known in (self._requests, self._replies, self._keys, self._line_macs, self._fronts):
             known.clear()
 
