@@ -10,7 +10,7 @@ MEMORY_SHARE: Final = 0.8
 """Of the free memory, what a fleet may take."""
 ROW_BYTES: Final = 96
 """A terminal as a row, rounded up."""
-SWITCH_BYTES: Final = 1_100
+SWITCH_BYTES: Final = 800
 """A terminal in the switch's memory once it has signed in, rounded up."""
 
 

@@ -147,7 +147,8 @@ def _storm(
         "lost": one.lost and one.signed_in < one.terminals,
         "interrupted": interrupted,
     }
-    return {**figures, "limit": limit(figures["hsm"], one.latency_ms()["mean"] / 1000, tuple(p / took for p in used))}
+    busy, mean_s = tuple(part / took for part in used), one.latency_ms()["mean"] / 1000
+    return {**figures, "limit": limit(figures["hsm"], mean_s, busy) if one.signed_in else ""}
 
 
 def limit(hsm: dict[str, float] | None, mean_s: float, busy: tuple[float, ...]) -> str:

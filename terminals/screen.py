@@ -207,6 +207,7 @@ class StormScreen:
         switch = f"; switch 交换 {data['switch_rss_mib']:,.0f} MiB, {cpu['switch']} us" if cpu["switch"] else ""
         grid.add_row("memory, CPU a sign-in", f"fleet 机群 {data['rss_mib']:,.0f} MiB, {cpu['fleet']} us{switch}")
         self._console.print(grid)
-        self._console.print(f"瓶颈 limit: {data['limit']}", markup=False, soft_wrap=True, highlight=False)
+        if data["limit"]:
+            self._console.print(f"瓶颈 limit: {data['limit']}", markup=False, soft_wrap=True, highlight=False)
         if data["lost"]:
             self._console.print("主机失联 the host was lost", style="red")

@@ -36,7 +36,6 @@ class Storm:
         self.signed_in = self.failed = self.tried = 0
         self.reasons: Counter[str] = Counter()
         self.took_s = array("f")
-        self.stopped = False
         self._first: Iterator[Turn] = ((rows, number, 1) for rows in wanted for number in range(len(rows)))
         self._again: deque[Turn] = deque()
         self._row = 0
@@ -48,8 +47,6 @@ class Storm:
 
     def next(self) -> Dialogue | None:
         """The next sign-in, those to be tried again last; None for none at the moment."""
-        if self.stopped:
-            return None
         turn = next(self._first, None) or (self._again.popleft() if self._again else None)
         if turn is None:
             return None
@@ -68,7 +65,7 @@ class Storm:
             return
         self._row += 1
         self.reasons[f"{outcome.reason or 'refused'} {outcome.response_code}".rstrip()] += 1
-        if turn < TRIES and not self.stopped:
+        if turn < TRIES:
             self._again.append((rows, number, turn + 1))
         else:
             self.failed += 1

@@ -85,7 +85,7 @@ def test_what_this_machine_cannot_give_is_told_with_what_it_can(monkeypatch: pyt
         census=load_census("anhui-2015"), profile=spoken(), speaks="unionpay-pos", seed=1, directory=Path()
     )
     monkeypatch.setattr(muster, "memory_bytes", lambda: 299 * 2**20)
-    with pytest.raises(Impossible, match=r"466,200 terminals need 532 MiB, 299 MiB .*: --terminals 209715 would work"):
+    with pytest.raises(Impossible, match=r"466,200 terminals need 398 MiB, 299 MiB .*: --terminals 279932 would work"):
         order.check()
     monkeypatch.undo()
     assert order.sources == 21
