@@ -27,7 +27,7 @@ CARDS: Final = 2_000
 
 
 class Calendar:
-    """The terminals' calendar: YYMMDD, HHMMSS; made once a second (5 us)."""
+    """The terminals' calendar: YYMMDD, HHMMSS; made once a second (1 us)."""
 
     __slots__ = ("_second", "_shown")
 

@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from loadtest.house import House, house
@@ -61,6 +62,7 @@ def series(running: House, name: str) -> dict[str, float]:
     return found
 
 
+@pytest.mark.timeout(180)
 def test_a_worker_dies_and_the_day_is_whole(tmp_path: Path) -> None:
     directory = tmp_path / "house"
     with house(directory, TERMINALS, seed=11, workers=2) as running:

@@ -57,7 +57,7 @@ async def beside_host(effect: Ask | Wait | Apdu, holder: Callable[[Ask], Any]) -
     """Perform what is not for the host: ask the person, at once or awaited; let time pass; find no card."""
     if isinstance(effect, Ask):
         answer = holder(effect)
-        return await answer if hasattr(answer, "__await__") else answer  # an isinstance asks an ABC (0.4 us)
+        return await answer if isinstance(answer, Awaitable) else answer
     if isinstance(effect, Wait):
         return await asyncio.sleep(effect.seconds)
     raise CardRemoved

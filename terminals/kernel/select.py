@@ -58,7 +58,7 @@ def tap_candidates(kernel: Kernel) -> Flow[list[Candidate]]:
     return found
 
 
-@lru_cache(maxsize=256)  # all cards of a product give the same (8 us)
+@lru_cache(maxsize=256)  # all cards of a product give the same (6 us)
 def _field_directory(data: bytes) -> tuple[Entry, ...]:
     """The entries of a PPSE. Raises TlvError."""
     proprietary = dict(_opened(data, "6F", "A5"))
