@@ -18,6 +18,13 @@ from typing import Any
 import typer
 from typer.main import get_command
 
+from scenarios.story import vocabulary, wanted
+from scenarios.story.casting import kinds
+from scenarios.story.reading import found_stories, read_story
+from scenarios.story.requirements import BOOK, read_requirements
+from scenarios.story.shape import Keys
+from scenarios.story.vocabulary import CAST, FAULTS, STEPS, STORY
+from scenarios.story.wanted import EXPECT
 from scenarios.world.faults import ELSEWHERE, KINDS
 from scenarios.world.invariants import INVARIANTS
 from switch.app.cli import app
@@ -27,7 +34,9 @@ from switch.wire.dialects import BASE, NETWORK_ROWS, POS_ROWS, Rows
 from switch.wire.transactions import ADMIN_MANDATORY, REVERSAL_MANDATORY, ROWS, Transaction
 
 DOCS = Path(__file__).parent
-PAGES = ("commands.md", "protocol.md", "protocol-pos.md", "protocol-network.md", "reliability.md")
+PAGES = (
+    "book.md", "commands.md", "protocol.md", "protocol-pos.md", "protocol-network.md", "reliability.md", "stories.md",
+)  # fmt: skip
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -236,7 +245,54 @@ def invariants() -> str:
     return table(("id", "what must hold", *PLACES), ((one.name, one.en, *marks(one.where)) for one in INVARIANTS))
 
 
+def book() -> str:
+    """The rules of the book by chapter, each with its stories and its source."""
+    requirements = read_requirements()
+    proven: dict[str, list[str]] = {rule: [] for rule in requirements.rules}
+    counts = dict.fromkeys(requirements.chapters, 0)
+    for path in found_stories([BOOK]):
+        story = read_story(path)
+        counts[story.chapter] += 1
+        for rule in story.rules:
+            proven[rule].append(story.id)
+    parts = []
+    for chapter in requirements.chapters.values():
+        rules = [rule for rule in requirements.rules.values() if rule.chapter == chapter.name]
+        lines = ((rule.id, rule.zh, rule.en, rule.source, " ".join(proven[rule.id])) for rule in rules)
+        heading = f"### {chapter.zh} {chapter.en}: {len(rules)} rules, {counts[chapter.name]} stories"
+        parts.append(f"{heading}\n\n{table(('rule', '规则', '', 'source', 'stories'), lines)}")
+    return "\n\n".join(parts)
+
+
+def cast() -> str:
+    """The kinds of terminals, cards and hosts that stories may cast."""
+    parts = []
+    for what, heads in (("terminals", ("terminal", "", "")), ("cards", ("card", "", ""))):
+        parts.append(table(heads, ((f"`{name}`", one["zh"], one["en"]) for name, one in kinds(what).items())))
+    parts.append("Hosts: " + ", ".join(f"`{name}`" for name in kinds("hosts")) + ".")
+    return "\n\n".join(parts)
+
+
+def stories() -> str:
+    """Every key of a story file."""
+    named = (*vars(wanted).values(), *vars(vocabulary).values())
+    shapes = [STORY, CAST, *STEPS.verbs, EXPECT, *(shape for shape in named if isinstance(shape, Keys))]
+    parts = []
+    for shape in dict.fromkeys(shapes):
+        if shape.called == "rules of hosts":
+            continue
+        rows = ((f"`{key.name}`", key.shape.words().replace("|", "\\|"), key.zh, key.en) for key in shape.keys)
+        step = " (step)" if shape in STEPS.verbs else ""
+        parts.append(f"### `{shape.called}`{step}\n\n{table(('key', 'holds', '', ''), rows)}")
+    faults = ((f"`{name}`", zh, en) for name, (zh, en) in FAULTS.items())
+    parts.append(f"### Faults\n\n{table(('what', '', ''), faults)}")
+    return "\n\n".join(parts)
+
+
 TABLES = {
+    "book": book,
+    "cast": cast,
+    "stories": stories,
     "faults": faults,
     "invariants": invariants,
     "commands": reference,

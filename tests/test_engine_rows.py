@@ -206,7 +206,7 @@ def test_the_balance(played: Played) -> None:
         return
     card = played.house.card(LINKS[link_of(played)], 1)
     [entry] = read_54(played.reply.fields[54])
-    assert entry.amount_minor == card.balance_minor
+    assert (entry.amount_type, entry.amount_minor) == ("02", card.balance_minor)
     assert len(read_54(played.answer.fields[54])) == 2
 
 

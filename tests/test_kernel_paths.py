@@ -288,6 +288,16 @@ def test_reading_the_purse() -> None:
     assert [entry["9F02"].hex() for entry in told.payments] == ["000000000500"]
 
 
+def test_a_blocked_application_is_said_to_be_blocked() -> None:
+    card = cards.icc("debit")
+    card.state.blocked = 1
+    directory = Recorded(card)
+    listed = present(directory, 100)
+    assert (listed.outcome, listed.reason, counts(listed)) == ("ended", "application_blocked", False)
+    assert run(inquire.purse(kernel()), card.transmit).reason == "application_blocked"
+    assert run(inquire.identify(kernel()), card.transmit).reason == "application_blocked"
+
+
 def test_stripes_of_composite_cards() -> None:
     chip, stripe = "6228000000183117D30122010123456789", "6228000000183117=30121010123456789"
     assert swiped(stripe, reads_chips=True) == "accept"

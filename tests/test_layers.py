@@ -79,6 +79,12 @@ FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
         set(),
     ),
     # the layer under a switch's storage is SQLite's own interface
+    "scenarios.story": (
+        {"scenarios", "terminals", "switch"},
+        {"msgspec", "typer", "rich", "jinja2", "ruamel"},
+        set(),
+    ),
+    "scenarios.story.plugin": ({"scenarios.story.house", "switch.issuer"}, {"pytest"}, CHANCE | CLOCKS),
     "scenarios.drill.bad_disk": ({"switch.app.serve"}, {"apsw"}, CHANCE),
     # The one composition of a switch with a feature taken out: a process of its own, imported by nothing.
     "loadtest.bench.without": ({"switch"}, set(), CHANCE | IO),

@@ -25,6 +25,7 @@ from scenarios.record.sources import Listener, from_capture, from_hex_log
 from scenarios.record.story import Head, StoryError, StoryWriter, read_head, read_story
 from scenarios.record.tap import Tap
 from scenarios.sandwich.keyring import Keyring
+from scenarios.story.recorded import write_stories
 from switch.app.config import ConfigError, host_and_port, pos_profile, profile_for
 from switch.issuer.portfolio import STANDARD_ISSUERS, Portfolio
 from switch.wire.codec import codec_of
@@ -66,6 +67,9 @@ def record(
     kek_file: KekFile = None,
     pcap: Annotated[Path | None, typer.Option(metavar="FILE", help="A proxy also writes a pcap, unmasked.")] = None,
     seconds: Annotated[float, typer.Option(min=0, help="A proxy ends after so long; 0: at SIGINT.")] = 0.0,
+    stories: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also write it as stories, one a terminal, to be edited and run.")
+    ] = None,
     json_to: JsonTo = "",
 ) -> None:
     """Make a recording of what passes between terminals and a host (录制): from a proxy, a capture or a hex log.
@@ -93,10 +97,13 @@ def record(
                 asyncio.run(_listen(here, there, assembler, story, pcap, seconds))
             else:
                 _read(source, assembler, story, port)
+        written = write_stories(out, stories) if stories is not None and kind == "pos" else 0
     except CaptureError as error:
         raise ConfigError(f"{source}: {error}") from None
     except OSError as error:
         raise ConfigError(f"{error.filename or listen}: {error.strerror}") from None
+    if stories is not None:
+        Console(stderr=True, highlight=False).print(f"{stories}: {written} stories 案例", markup=False)
     _tell_record(assembler.tally, pans.cards, out, json_to)
 
 

@@ -64,20 +64,28 @@ def _ring() -> KeyRing:
 
 
 class Pockets:
-    """One world's hands and readers. `wall` is the terminals' clock in seconds since the epoch."""
+    """One world's hands and readers. `wall` is the terminals' clock in seconds since the epoch, `table` what terminals
+    have been told of chips, `most` how many cards may come to be used."""
 
-    def __init__(self, minter: Minter, wall: Callable[[], float], entropy: Callable[[int], bytes]) -> None:
-        self.hands = Hands(minter, CARDS * len(STANDARD_ISSUERS), entropy)
+    def __init__(
+        self,
+        minter: Minter,
+        wall: Callable[[], float],
+        entropy: Callable[[int], bytes],
+        table: ChipTable | None = None,
+        most: int = CARDS * len(STANDARD_ISSUERS),
+    ) -> None:
+        self.hands = Hands(minter, most, entropy)
         self._wall = wall
-        self._readers = Readers(chip_table(), self._calendar, entropy, _ring())
+        self._readers = Readers(table or chip_table(), self._calendar, entropy, _ring())
 
     def _calendar(self) -> tuple[str, str]:
         moment = time.gmtime(self._wall() + BEIJING_S)
         return time.strftime("%y%m%d", moment), time.strftime("%H%M%S", moment)
 
-    def fit(self, terminal: Terminal, memory: Memory) -> None:
-        """Give a terminal or a machine the reader of its model."""
+    def fit(self, terminal: Terminal, memory: Memory, fresh: bool = False) -> None:
+        """Give a terminal or a machine the reader of its model; a `fresh` terminal has downloaded nothing yet."""
         if isinstance(memory, AtmMemory):
             memory.reader = self._readers.of_machine(terminal)
         else:
-            self._readers.fit(terminal, memory)
+            self._readers.fit(terminal, memory, fresh)

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from scenarios.inspection import cli as inspection
 from scenarios.record import cli as recording
+from scenarios.story import cli as stories
 from scenarios.world import mutants as mutation
 from scenarios.world.faults import Fault
 from scenarios.world.shrink import shrink
@@ -17,8 +18,8 @@ from scenarios.world.swarm import Swarm, keep_story, read_story, swarm
 from scenarios.world.world import Result, play
 
 scenario = typer.Typer(
-    help="Worlds on a virtual clock, where everything breaks on purpose and a judge counts the money; traffic recorded "
-    "and played again."
+    help="Stories of the conformance book; worlds on a virtual clock, where everything breaks on purpose and a judge "
+    "counts the money; traffic recorded and played again."
 )
 
 STORIES = Path("var/stories")
@@ -144,6 +145,7 @@ def mutants_command(
 
 recording.register(scenario)
 inspection.register(scenario)
+stories.register(scenario)
 
 
 def register(app: typer.Typer) -> None:

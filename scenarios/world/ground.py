@@ -67,12 +67,21 @@ class Ground:
     """What outlives the processes of one world: key files, the cards, the fleet, the counterparts' configuration.
 
     `rules` are the operator rules in force at each counterpart, `dates` the settlement date each is started with.
+    `kind` is what the switch is.
     """
 
+    kind: type[Engine] = Engine
+
     def __init__(self, seed: int, terminals: int, machines: int, entropy: random.Random, date: str) -> None:
-        self.entropy = entropy.randbytes
         self.fleet: list[Minted] = [*mint(seed, terminals), *mint_machines(seed, machines)]
         self.portfolio, self.minter = issue(seed)
+        self.pos, self.chips = pos_profile(), chip_table()
+        self.networks = {name: network(name) for name in LINES}
+        self.lay(entropy, date)
+
+    def lay(self, entropy: random.Random, date: str) -> None:
+        """Key files and configuration for the fleet, cards and profiles there are."""
+        self.entropy = entropy.randbytes
         self.rules: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in LINES}
         self.dates = dict.fromkeys(LINES, date)
         self.hsms: dict[str, Hsm] = {}
@@ -91,7 +100,7 @@ class Ground:
             hsm.generate(PIN_REFERENCE_KEY, "pvk", "aes", 32)
             take_master_keys(hsm, self.portfolio, [STANDARD_ISSUERS[n] for n in BEHIND[name]])
         for line in lines:
-            hsm.import_clear(f"zmk/{line}", "zmk", network(line).keys.suite, _ZMK)
+            hsm.import_clear(f"zmk/{line}", "zmk", self.networks[line].keys.suite, _ZMK)
         return [hsm.record(label) for label in hsm.labels()]
 
     def _hsm(self, name: str) -> Hsm:
@@ -103,14 +112,14 @@ class Ground:
     def engine(self) -> Engine:
         """The switch, as its configuration says."""
         hsm = self._hsm("switch")
-        counterparts = {name: Counterpart(name, network(name), hsm, own=name == "core") for name in LINES}
+        counterparts = {name: Counterpart(name, self.networks[name], hsm, own=name == "core") for name in LINES}
         bins = {prefix: name for name, them in BEHIND.items() for n in them for prefix in STANDARD_ISSUERS[n].bins}
         terminals = [Terminal(t.tid, t.mid, t.mcc, t.merchant_name, t.suite) for t in self.fleet]
-        return Engine(terminals, hsm, counterparts, Routes(bins, "cups"), pos_profile(), ACQUIRER, chip_table())
+        return self.kind(terminals, hsm, counterparts, Routes(bins, "cups"), self.pos, ACQUIRER, self.chips)
 
     def centre(self, name: str) -> Centre:
         """A counterpart, as its configuration says."""
-        hsm, profile = self._hsm(name), network(name)
+        hsm, profile = self._hsm(name), self.networks[name]
         banks = [Bank(self.portfolio, n, hsm) for n in BEHIND[name]]
         return Centre(
             name, profile, profile.header.destination, banks, hsm, rules=read_rules(self.rules[name].values()),
@@ -123,12 +132,12 @@ class Ground:
 
     def switch_plan(self) -> Blueprint:
         """How the switch's process is started."""
-        framing = {"": framing_of(pos_profile()), **{name: framing_of(network(name)) for name in LINES}}
+        framing = {"": framing_of(self.pos), **{name: framing_of(self.networks[name]) for name in LINES}}
         plan = Blueprint(
             self.engine, lambda machine, rows, now, out: machine.recover(rows, now, out), framing, SWITCH_TABLES
         )
-        plan.idle_s = pos_profile().timers.idle_s
-        plan.reconnect_s = network("cups").timers.reconnect_s
+        plan.idle_s = self.pos.timers.idle_s
+        plan.reconnect_s = self.networks["cups"].timers.reconnect_s
         return plan
 
     def centre_plan(self, name: str) -> Blueprint:
@@ -136,6 +145,6 @@ class Ground:
         return Blueprint(
             lambda: self.centre(name),
             _recover_centre,
-            {name: framing_of(network(name))},
+            {name: framing_of(self.networks[name])},
             ISSUER_TABLES,
         )

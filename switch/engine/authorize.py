@@ -352,8 +352,8 @@ class AuthorizeDesk:
             extra[44] = f"{exchange.receiver:<11.11}{exchange.acquirer:<11.11}"
         if self._office.pos.merchant_name_in_reply:
             extra[43] = merchant_name(self._office.books.terminals[exchange.tid].merchant_name)
-        if 54 in reply:
-            extra[54] = reply[54][:20]
+        if reply.get(54):
+            extra[54] = _available(reply[54])
         if 55 in reply:
             extra[55] = reply[55]
         return extra
@@ -395,6 +395,13 @@ class AuthorizeDesk:
         else:
             number = self._office.journal(exchange, "answered", now, out, reason)
         self._close(exchange, {}, now, out, number)
+
+
+def _available(balances: str) -> str:
+    """The one of the network's balances (DE54, 20 characters each) that a terminal is told: what is available (amount
+    type 02), not what the ledger says; the first where none is."""
+    entries = [balances[at : at + 20] for at in range(0, len(balances), 20)]
+    return next((entry for entry in entries if entry[2:4] == "02"), entries[0])
 
 
 def _echoes(exchange: Exchange, message: Message) -> bool:

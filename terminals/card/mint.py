@@ -19,7 +19,7 @@ from switch.crypto.cryptogram import card_key
 from switch.issuer.portfolio import Card, Portfolio
 from terminals.card.card import Icc
 from terminals.card.image import Image, Personal
-from terminals.card.profile import CONTACT, ProfileFault, load
+from terminals.card.profile import CONTACT, Profile, ProfileFault, load
 from terminals.card.signing import Authority, Signer
 from terminals.card.state import CardState
 
@@ -75,7 +75,7 @@ class Minter:
         key = (card.personal.pan if isinstance(card, OwnCard) else card.pan) + "/" + name
         image = self._images.get(key)
         if image is None:
-            image = self._own(card, name) if isinstance(card, OwnCard) else self._issued(card, name)
+            image = self._own(card, name) if isinstance(card, OwnCard) else self.issued(card, load(name))
             self._images[key] = image
             if len(self._images) > self._images_max:
                 self._images.popitem(last=False)
@@ -95,13 +95,14 @@ class Minter:
         image = self.image(card)
         return Icc(image, state or image.fresh_state(), entropy, interface, t0)
 
-    def _issued(self, card: Card, profile: str) -> Image:
+    def issued(self, card: Card, profile: Profile) -> Image:
+        """A fresh image of a card of the portfolio, with the chip that `profile` tells."""
         if self.portfolio is None:
             raise ValueError("no portfolio to take master keys from")
         institution = card.issuer.institution
         person = Personal(card.pan, card.psn, card.expiry, card.track2, card.pin, institution)
         signer = Signer(self._authority, institution, card.pan)
-        return Image(load(profile), person, partial(_derived, self.portfolio, person), signer)
+        return Image(profile, person, partial(_derived, self.portfolio, person), signer)
 
     def _own(self, card: OwnCard, profile: str) -> Image:
         signer = Signer(self._authority, card.personal.institution, card.personal.pan)

@@ -6,6 +6,7 @@ whole and strictly; every fault is a ProfileFault with the name of the profile a
 
 import tomllib
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path as FilePath
@@ -122,6 +123,31 @@ class Profile:
 def load(name: str) -> Profile:
     """A profile by its shipped name, or by the path of the user's file. Raises ProfileFault."""
     return parse(name, _tree(name, 0))
+
+
+def altered(name: str, over: Mapping[str, str]) -> Profile:
+    """A profile with single values set otherwise, by their place ("application/main/objects/9F79"); "" takes one away.
+
+    A list is written with commas. Raises ProfileFault for a place or a value that cannot be.
+    """
+    tree = deepcopy(_tree(name, 0))
+    for place, value in over.items():
+        *tables, key = place.split("/")
+        table: Any = tree
+        for one in tables:
+            table = table.get(one) if isinstance(table, dict) else None
+        if not isinstance(table, dict):
+            raise ProfileFault(f"{name}: {place}: there is no such place")
+        old = table.get(key)
+        if not value:
+            table.pop(key, None)
+        elif isinstance(old, bool):
+            table[key] = value == "true"
+        elif isinstance(old, list):
+            table[key] = [type(old[0])(part.strip()) if old else part.strip() for part in value.split(",")]
+        else:
+            table[key] = int(value) if isinstance(old, int) and value.isdecimal() else value
+    return parse(name, tree)
 
 
 def shipped() -> tuple[str, ...]:

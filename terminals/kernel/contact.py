@@ -118,7 +118,7 @@ def _open(session: Session) -> Flow[None]:
             return
         if sw != apdu.NOT_SATISFIED:
             raise Ended("ended", "status")
-    raise Ended("ended", "no_application")
+    raise Ended("ended", session.refused)
 
 
 def _check(session: Session) -> None:

@@ -61,7 +61,7 @@ def identify(kernel: Kernel, interface: str = CONTACT) -> Flow[Identified]:
             if fci is not None:
                 sw = yield from read.initiate(session, fci.get("9F38", b""))
         if sw != apdu.OK:
-            raise Ended("ended", "no_application")
+            raise Ended("ended", session.refused)
         if session.afl:
             yield from read.records(session)
         read.account(session)
@@ -90,7 +90,7 @@ def purse(kernel: Kernel, interface: str = CONTACT, logs: bool = False) -> Flow[
             found.remove(candidate)
             fci = yield from select.open_application(session, candidate)
         if fci is None:
-            raise Ended("ended", "no_application")
+            raise Ended("ended", session.refused)
         for name, tag in _MINOR:
             setattr(told, name, read.number((yield from read.get_data(tag))))
         if logs:

@@ -84,6 +84,8 @@ def open_application(session: Session, candidate: Candidate) -> Flow[dict[str, b
     data, sw = yield from exchange(apdu.select(candidate.name))
     if sw == apdu.NOT_SUPPORTED:
         raise Ended("ended", "card_blocked")
+    if sw == apdu.DEACTIVATED:
+        session.refused = "application_blocked"
     if sw != apdu.OK:
         return None
     name, proprietary, label = _control(data)

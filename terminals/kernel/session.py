@@ -204,8 +204,8 @@ class Session:
 
     __slots__ = (
         "afl", "aid", "aip", "balance_minor", "cda", "cdol1_values", "cid", "cvm", "cvm_results", "e_cash", "icc_key",
-        "interface", "kernel", "label", "name", "no_pin", "pan", "pdol_values", "pin", "proven", "reason", "request",
-        "signature", "signed", "torn", "tsi", "tvr", "values",
+        "interface", "kernel", "label", "name", "no_pin", "pan", "pdol_values", "pin", "proven", "reason", "refused",
+        "request", "signature", "signed", "torn", "tsi", "tvr", "values",
     )  # fmt: skip
 
     def __init__(self, kernel: Kernel, request: Request, interface: str) -> None:
@@ -227,6 +227,7 @@ class Session:
         self.cvm: Cvm = "none"
         self.cvm_results = 0x3F0000
         self.pan = self.pin = self.reason = self.label = ""
+        self.refused = "no_application"  # why none of the applications could be opened
         self.name = self.pdol_values = self.cdol1_values = self.afl = self.signed = b""
         self.aid: Aid | None = None
         self.aip = self.cid = self.torn = 0
