@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from scenarios.world import store
+from scenarios.world.faults import kinds_of
 from scenarios.world.host import Host
 from scenarios.world.store import Store
-from scenarios.world.world import play
+from scenarios.world.world import World, play
 from switch.engine import authorize, engine, recover
 from switch.engine.authorize import AuthorizeDesk
 from switch.engine.books import Exchange
@@ -35,13 +36,17 @@ Change = Callable[[Any], Any]
 
 
 class Mutant(NamedTuple):
-    """A way to break the switch: `owner.attribute` is replaced by what `change` makes of it."""
+    """A way to break the switch: `owner.attribute` is replaced by what `change` makes of it.
+
+    Without a fault of one of the kinds it `needs` it changes nothing, so that seeds without one need not be run.
+    """
 
     name: str
     en: str
     owner: Any
     attribute: str
     change: Change
+    needs: tuple[str, ...] = ()
 
     @contextlib.contextmanager
     def alive(self) -> Iterator[None]:
@@ -310,13 +315,13 @@ MUTANTS: Final = (
     Mutant("M4", "answers matched by STAN alone, whatever the line", Inflight, "take", _m4),
     Mutant("M5", "a new connection takes the link of the slot it is given", Host, "_link", _m5),
     Mutant("M6", "a reversal dropped on any answer", Saf, "answered", _m6),
-    Mutant("M7", "deadlines by the wall clock", Host, "ahead_s", _m7),
+    Mutant("M7", "deadlines by the wall clock", Host, "ahead_s", _m7, ("clock",)),
     Mutant("M8", "a late answer passed on", AuthorizeDesk, "_give_up", _m8_keep),
     Mutant("M9", "the settlement date from the switch's own clock", Office, "journal", _m9),
     Mutant("M10", "a reversal of something unknown not remembered", ReverseDesk, "remember_unknown", _forgotten),
-    Mutant("M11", "a failed commit swallowed", Store, "commit", _m11),
+    Mutant("M11", "a failed commit swallowed", Store, "commit", _m11, ("disk_full", "sync_fails")),
     Mutant("M12", "a repeated reversal under a new key", Saf, "_send", _m12),
-    Mutant("M13", "a partial approval taken for the whole amount", authorize, "_echoes", _m13),
+    Mutant("M13", "a partial approval taken for the whole amount", authorize, "_echoes", _m13, ("partial",)),
     Mutant("M14", "a request given up keeps its place in flight", Inflight, "give_up", _m14),
     Mutant("L1", "a load whose script nobody heard of is refunded by guess", chips, "_result_for", _l1),
     Mutant("L2", "what a chip has paid is taken from its account once more", chips.Chips, "on_offline", _l2),
@@ -324,9 +329,9 @@ MUTANTS: Final = (
     Mutant("L4", "a reversed load stays with the receiving card", Bank, "decide", _l4),
     Mutant("C1", "notes that came out taken for none", Vault, "dispense", _c1),
     Mutant("C2", "an unanswered deposit not confirmed", atm, "_confirm", _c2),
-    Mutant("J1", "a book shorter than its witness is taken", store, "refuse_short", _forgotten),
-    Mutant("D1", "an issuer reverses into a day that is closed", Bank, "_judge_reversal", _d1),
-    Mutant("D2", "the switch reverses what settled on a closed day", ReverseDesk, "_day_closed", _d2),
+    Mutant("J1", "a book shorter than its witness is taken", store, "refuse_short", _forgotten, ("restored",)),
+    Mutant("D1", "an issuer reverses into a day that is closed", Bank, "_judge_reversal", _d1, ("cutover",)),
+    Mutant("D2", "the switch reverses what settled on a closed day", ReverseDesk, "_day_closed", _d2, ("cutover",)),
     Mutant("D3", "the change of day forgotten at a restart", recover, "_day", _d3),
 )
 
@@ -335,6 +340,8 @@ def catch(mutant: Mutant, seeds: int) -> Caught:
     """The first seed that notices a mutant."""
     with mutant.alive():
         for seed in range(1, seeds + 1):
+            if mutant.needs and not set(mutant.needs).intersection(kinds_of(World(seed).faults)):
+                continue
             violations = play(seed)[0].violations
             if violations:
                 first = violations[0]
