@@ -84,6 +84,25 @@ def test_a_gauge_follows_the_rate_that_is_set() -> None:
     assert came == pytest.approx(2000, rel=0.1)
 
 
+def test_a_gauge_that_is_asked_often_does_not_run_ahead_of_the_clock() -> None:
+    clock = [100.0]
+    gauge = Gauge(lambda: clock[0], random.Random(5))
+    instants = gauge.instants()
+    for _ in range(500):  # ten seconds without a rate, asked every 0.02 s
+        assert next(instants) is None
+        clock[0] += 0.02
+    gauge.rate = 50.0
+    found = []
+    while clock[0] < 112.0:
+        at = next(instants)
+        if at is None:
+            clock[0] += 0.02
+        else:
+            found.append(at)
+    assert found[0] < 110.25, "the first customer comes at once"
+    assert len(found) == pytest.approx(100, abs=30)
+
+
 # latencies
 
 

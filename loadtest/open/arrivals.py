@@ -111,4 +111,6 @@ class Gauge:
                 owed -= rate * self.at_most_s
                 at += self.at_most_s
                 yield None
+                while at > self._clock() and not self.stopped:
+                    yield None  # asked again before that time is over: what was looked at stays looked at
                 at = max(at, self._clock() - self.at_most_s)
