@@ -192,7 +192,7 @@ PLANTED: Final = (
     planted("the stripe of a chip card is taken", chips, "_stripe", _accepted, "CT-31", "golive contact inspection"),
     planted("a certificate is paid twice", Books, "spend", _always, "CL-9", "contactless"),
     planted("a certificate pays another amount", chips, "_offline", _unread, "CL-11", "contactless"),
-    planted("a closed day is reversed", ReverseDesk, "_day_closed", _never_closed, "CO-5", "cutover"),
+    planted("a closed day is reversed", ReverseDesk, "_day_closed", _never_closed, "CO-5", "cutover cash"),
     planted("what was reversed counts", Books, "totals", _reversed_counts, "ST-4", "settlement reversals drills"),
     planted("a refund may be more than its sale", original, "_fits", _refund_beyond, "NE-29", "entry"),
     planted("a reversal that came first is forgotten", ReverseDesk, "remember_unknown", _unknown_forgotten, "RV-9",

@@ -53,6 +53,8 @@ LIVE_FAULTS: Final = frozenset(
 )
 BEHIND: Final = ("switch", "cups", "core")
 MACHINES: Final = ("ATM", "CRS")
+DECK: Final = 400
+"""The first card of a kind that a run deals is one of so many: an earlier run has left its counters at the host."""
 LISTEN_S: Final = 0.3
 PATIENCE_S: Final = 10.0
 _RECEIVE: Final = 8192
@@ -62,7 +64,9 @@ _RECEIVE: Final = 8192
 class Wardrobe:
     """Who may be cast live: the host's terminals (`own`), and cards of a demo day's seed or of the user's file.
 
-    `scale` makes waits so many times as short. Terminals come in turn: the host remembers their batches.
+    `scale` makes waits so many times as short. Terminals come in turn, and each story has cards of its own as far as
+    there are: the host remembers batches, chips' counters and accounts. `decks` is by kind the last card dealt,
+    `issued` how many cards each issuer has.
     """
 
     host: str
@@ -72,12 +76,16 @@ class Wardrobe:
     seed: int | None = None
     rows: Sequence[CardRow] = ()
     scale: float = 1.0
+    issued: int = ISSUED
+    chance: random.Random = field(default_factory=random.SystemRandom)
+    decks: dict[tuple[str, ...], int] = field(default_factory=dict)
+    most: dict[tuple[str, ...], int] = field(default_factory=dict)
     portfolio: Portfolio | None = field(init=False, default=None)
     minter: Minter = field(init=False)
 
     def __post_init__(self) -> None:
         if self.seed is not None:
-            self.portfolio = Portfolio(self.seed, STANDARD_ISSUERS, ISSUED)
+            self.portfolio = Portfolio(self.seed, STANDARD_ISSUERS, self.issued)
         self.minter = Minter(self.portfolio, self.seed or 0)
 
     def troupe(self, story: Story, balances: bool = False) -> Troupe:
@@ -89,27 +97,38 @@ class Wardrobe:
         taken: list[Terminal] = []
 
         def terminal_of(kind: Mapping[str, Any], terminal: Terminal) -> Terminal:
-            machine = kind["model"] in MACHINES
+            model = kind["model"] if kind["model"] in MACHINES else ""
             for one in self.own:
                 alike = set(kind["reads"]) == set(one.capabilities) and one.suite == kind["suite"]
-                if one not in taken and alike and machine == (one.model in MACHINES):
+                if one not in taken and alike and model == (one.model if one.model in MACHINES else ""):
                     taken.append(one)
                     return one
             raise CannotPlay(f"no terminal is left that reads {', '.join(kind['reads'])} on {kind['suite']}")
 
         troupe = cast(story, self._card, terminal_of)
+        self.decks |= self.most
         self.own = [*(one for one in self.own if one not in taken), *taken]
         return troupe
 
     def _card(self, kind: Block, nth: int) -> Card:
         if self.portfolio is not None:
-            return found_card(self.portfolio, kind, nth, ISSUED)
+            return self._dealt(self.portfolio, kind, nth)
         if kind["chip"] not in ("none", "any"):
             raise CannotPlay("the user's cards have stripes alone: this story wants a chip")
         if nth > len(self.rows):
             raise CannotPlay(f"the file has {len(self.rows)} cards")
         row = self.rows[nth - 1]
         return Card(row.pan, row.expiry, row.track2, row.pin, False, 0, STANDARD_ISSUERS[1])
+
+    def _dealt(self, portfolio: Portfolio, kind: Block, nth: int) -> Card:
+        """A card that no story of this run has had, where there are enough: the host remembers its chip and account."""
+        key = tuple(str(kind.get(name, "")) for name in ("bank", "chip", "status", "expired"))
+        first = self.decks.setdefault(key, self.chance.randrange(DECK))
+        self.most[key] = max(self.most.get(key, 0), first + nth)
+        try:
+            return found_card(portfolio, kind, first + nth, self.issued)
+        except LookupError:
+            return found_card(portfolio, kind, nth, self.issued)
 
 
 class LiveBooth:
@@ -388,6 +407,8 @@ class LiveStage:
             booth = self.booths[name]
             if till.notes:
                 booth.fill(till.notes)
+            if not till.fresh:
+                self._sweep(booth)
             if till.signed_in:
                 act = Act("", booth, "sign_in", {}, 0, 0.0)  # type: ignore[arg-type]
                 booth.play(act, pos.sign_in(booth.memory, self.line))
@@ -395,6 +416,12 @@ class LiveStage:
                     why = "" if act.outcome is None else act.outcome.reason or act.outcome.response_code
                     raise CannotPlay(f"terminal {till.terminal.tid} could not sign in: {why}")
         self.witness.begin()
+
+    def _sweep(self, booth: LiveBooth) -> None:
+        """Close the batch that whoever used this terminal before has left open at the host."""
+        act = Act("", booth, "settle", {}, 0, 0.0)  # type: ignore[arg-type]
+        booth.play(act, pos.settle(booth.memory, self.line))
+        booth.memory.stan %= FIRST_STAN_MAX
 
     def _can(self, step: Block) -> None:
         if step["verb"] in NOT_LIVE or (step["verb"] == "send" and "from" in step):

@@ -206,7 +206,7 @@ def run_sandwiched(
 ) -> Run:  # fmt: skip
     """All stories around the switch of a sandwich's ground, one after the other; it signs on anew for each."""
     host, port = host_and_port(setup.config.front)
-    wardrobe = Wardrobe(host, port, setup.pos, setup.terminals, setup.config.seed)
+    wardrobe = Wardrobe(host, port, setup.pos, setup.terminals, setup.config.seed, issued=setup.config.cards_per_issuer)
     found = run_paths(
         paths, 1, only, told, partial(play_path, make=partial(sandwiched, setup, wardrobe), name="sandwich")
     )

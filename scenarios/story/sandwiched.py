@@ -37,6 +37,7 @@ SEEN_AROUND: Final = frozenset(("answer", "count", "terminal", "card", "cash", "
 BOOKS_AROUND: Final = frozenset(("account", "events"))
 """Of the books, the issuers' own."""
 SIGN_ON_S: Final = 60.0
+QUIET_S: Final = 1.0
 PUSH_AFTER_S: Final = 3.0
 """A member that has signed on and applied for no keys by then is offered them."""
 CONNECT_S: Final = 5.0
@@ -165,6 +166,8 @@ class SandwichStage(WallStage):
             if self.now > begun + SIGN_ON_S:
                 waiting = next(line for line in self.setup.config.lines if not self._keyed(line.name))
                 raise CannotPlay(f"the switch under test did not sign on to {waiting.name} at {waiting.listen}")
+
+        self.pass_time(QUIET_S)  # what belongs to the sign-on is no part of the story
 
     def _keyed(self, name: str) -> bool:
         hsm = self.ground.hsms[name]
