@@ -298,13 +298,6 @@ def _d1(real: Any) -> Any:
 
 
 def _d2(real: Any) -> Any:
-    def closed(self: ReverseDesk, exchange: Exchange) -> bool:
-        return False
-
-    return closed
-
-
-def _d3(real: Any) -> Any:
     return lambda office, row: None
 
 
@@ -331,8 +324,7 @@ MUTANTS: Final = (
     Mutant("C2", "an unanswered deposit not confirmed", atm, "_confirm", _c2),
     Mutant("J1", "a book shorter than its witness is taken", store, "refuse_short", _forgotten, ("restored",)),
     Mutant("D1", "an issuer reverses into a day that is closed", Bank, "_judge_reversal", _d1, ("cutover",)),
-    Mutant("D2", "the switch reverses what settled on a closed day", ReverseDesk, "_day_closed", _d2, ("cutover",)),
-    Mutant("D3", "the change of day forgotten at a restart", recover, "_day", _d3),
+    Mutant("D2", "the change of day forgotten at a restart", recover, "_day", _d2),
 )
 
 
