@@ -167,7 +167,7 @@ CHECKS: Final = (
         _offline(CONTACT, "dual", _SMALL_MINOR), ("contact", "oda"),
     ),
     Check(
-        "sm", "KY-12", "国密芯片卡", "a card on SM algorithms", (POS,), CONTACT,
+        "sm", "KY-17", "国密芯片卡", "a card on SM algorithms", (POS,), CONTACT,
         _offline(CONTACT, "sm", _SMALL_MINOR), ("e-cash",), sm=True,
     ),
     Check(
@@ -201,7 +201,7 @@ CHECKS: Final = (
         _offline(CONTACTLESS, "dual", _FARE_MINOR),
     ),
     Check(
-        "fare-sm", "KY-12", "闸机国密芯片卡", "a fare by a card on SM algorithms", (VALIDATOR,), CONTACTLESS,
+        "fare-sm", "KY-17", "闸机国密芯片卡", "a fare by a card on SM algorithms", (VALIDATOR,), CONTACTLESS,
         _offline(CONTACTLESS, "sm", _FARE_MINOR), ("fare",), sm=True,
     ),
 )  # fmt: skip
