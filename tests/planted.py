@@ -85,7 +85,7 @@ def _late_forgotten(real: Any) -> Any:
 
 def _crossed(real: Any) -> Any:
     def take(self: Inflight, key: tuple[str, str]) -> Exchange | None:
-        first = next(iter(self._waiting), key)
+        first = next(iter(self.requests), key)
         found: Exchange | None = real(self, first)
         return found
 

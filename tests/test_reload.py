@@ -1,5 +1,6 @@
 """Change under load: what a reload takes, that nothing under way is dropped, and that a bad file changes nothing."""
 
+import asyncio
 import secrets
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from house import House
 from scenarios.ground import lay
 from switch.app.compose import build_centre, build_engine
 from switch.app.config import CentreConfig, ConfigError, SwitchConfig, read_config
+from switch.app.control import serve_control
 from switch.app.reload import Began, began, reload_centre, reload_engine
 from switch.crypto.hsm import Hsm
 from switch.engine.books import Terminal
@@ -295,3 +297,9 @@ def test_files_of_a_centre_need_a_restart(tmp_path: Path, file: str, addition: b
     with pytest.raises(ConfigError, match=said):
         reload_centre(centre, start, msgspec.structs.replace(config, rules=[]))
     assert centre.rules is before
+
+
+def test_a_control_socket_whose_path_is_too_long_says_so(tmp_path: Path) -> None:
+    path = tmp_path / ("d" * 100) / "switch.sock"
+    with pytest.raises(ConfigError, match="107 bytes of a socket's path; take a shorter directory"):
+        asyncio.run(serve_control(path, {}))

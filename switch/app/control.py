@@ -8,16 +8,24 @@ import socket
 from collections.abc import Callable, Mapping
 from inspect import isawaitable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from switch.app.config import ConfigError
 
 Command = Callable[[dict[str, Any]], Any]
 """What is asked to its result, or to an awaitable of it. Raises ValueError, KeyError, ConfigError to say no."""
 
+PATH_BYTES_MAX: Final = 107
+"""What the address of a Unix socket has room for."""
+
 
 async def serve_control(path: Path, commands: Mapping[str, Command]) -> asyncio.Server:
-    """Answer `{"do": NAME, ...}` with `{"ok": result}` or `{"error": reason}`."""
+    """Answer `{"do": NAME, ...}` with `{"ok": result}` or `{"error": reason}`. Raises ConfigError for a path no socket
+    can have."""
+    if len(os.fsencode(path)) > PATH_BYTES_MAX:
+        raise ConfigError(
+            f"control: {path} has more than the {PATH_BYTES_MAX} bytes of a socket's path; take a shorter directory"
+        )
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, ValueError):

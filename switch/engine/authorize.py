@@ -12,7 +12,7 @@ from switch.engine.books import Exchange, Terminal
 from switch.engine.counterpart import Counterpart
 from switch.engine.office import Office
 from switch.engine.original import find_original
-from switch.engine.outward import PinUnusable, merchant_name, request_fields
+from switch.engine.outward import PinUnusable, available, merchant_name, request_fields
 from switch.engine.reverse import ReverseDesk
 from switch.engine.standin import REASON as STAND_IN
 from switch.engine.standin import auth_code
@@ -353,7 +353,7 @@ class AuthorizeDesk:
         if self._office.pos.merchant_name_in_reply:
             extra[43] = merchant_name(self._office.books.terminals[exchange.tid].merchant_name)
         if reply.get(54):
-            extra[54] = _available(reply[54])
+            extra[54] = available(reply[54])
         if 55 in reply:
             extra[55] = reply[55]
         return extra
@@ -395,13 +395,6 @@ class AuthorizeDesk:
         else:
             number = self._office.journal(exchange, "answered", now, out, reason)
         self._close(exchange, {}, now, out, number)
-
-
-def _available(balances: str) -> str:
-    """The one of the network's balances (DE54, 20 characters each) that a terminal is told: what is available (amount
-    type 02), not what the ledger says; the first where none is."""
-    entries = [balances[at : at + 20] for at in range(0, len(balances), 20)]
-    return next((entry for entry in entries if entry[2:4] == "02"), entries[0])
 
 
 def _echoes(exchange: Exchange, message: Message) -> bool:

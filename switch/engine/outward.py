@@ -260,6 +260,13 @@ def _translated(
         raise PinUnusable(type(error).__name__) from None
 
 
+def available(balances: str) -> str:
+    """The one of the network's balances (DE54, 20 characters each) that a terminal is told: what is available (amount
+    type 02), not what the ledger says; the first where none is."""
+    entries = [balances[at : at + 20] for at in range(0, len(balances), 20)]
+    return next((entry for entry in entries if entry[2:4] == "02"), entries[0])
+
+
 def terminal_pin_block(request: dict[int, Any], carrier: str) -> bytes:
     """The PIN block as the terminal sent it; KeyError or WireError where it is not there."""
     if carrier == "de63-sm":

@@ -15,7 +15,7 @@ from switch.engine import chips
 from switch.engine.books import Exchange, Terminal
 from switch.engine.counterpart import Counterpart, reject_of
 from switch.engine.office import CHIP_CLASSES, HASH, STORE, Office
-from switch.engine.outward import merchant_name, net60
+from switch.engine.outward import available, merchant_name, net60
 from switch.engine.shapes import (
     NET_HEAD,
     POS_HEAD,
@@ -320,7 +320,7 @@ class Straight:
         try:
             body = writer(
                 pan, amount, stan, clock, date, expiry, settled, exchange.rrn, auth, tid, mid, keys.merchant,
-                institutions, balance[:20], icc, de60,
+                institutions, available(balance) if balance else "", icc, de60,
             )  # fmt: skip
         except QUIET:  # more than the terminals' dialect can carry
             return False
