@@ -309,7 +309,8 @@ class Saf:
 
     def _try(self, item: Item, now: Now, out: Out) -> None:
         """Send it, if it can be sent; the pause after which it is due again doubles."""
-        self._send(item, now, out)
+        if item.counterpart.ready:
+            self._send(item, now, out)
         rules = item.counterpart.profile.reversal
         item.due_at = now.mono + min(rules.first_repeat_s * 2 ** min(max(item.tries - 1, 0), 16), rules.repeat_max_s)
 
