@@ -197,7 +197,7 @@ def test_a_fleet_by_its_profile_pays_and_settles_at_a_host(tmp_path: Path) -> No
             assert time.monotonic() < until
             time.sleep(0.02)
         done = fleet(
-            "--profile", str(profile), "--host", f"127.0.0.1:{ground.switch_port}", "--rate", "40", "--seconds", "4",
+            "--profile", str(profile), "--host", f"127.0.0.1:{ground.switch_port}", "--rate", "40", "--seconds", "8",
             "--rest", "40", "--out", str(tmp_path / "out"),
         )  # fmt: skip
     finally:
