@@ -194,7 +194,7 @@ PLANTED: Final = (
     planted("a certificate pays another amount", chips, "_offline", _unread, "CL-11", "contactless"),
     planted("a closed day is reversed", ReverseDesk, "_day_closed", _never_closed, "CO-5", "cutover cash"),
     planted("what was reversed counts", Books, "totals", _reversed_counts, "ST-4", "settlement reversals drills"),
-    planted("a refund may be more than its sale", original, "_fits", _refund_beyond, "NE-29", "entry"),
+    planted("a refund may be more than its sale", original, "_fits", _refund_beyond, "NE-29", "entry contactless"),
     planted("a reversal that came first is forgotten", ReverseDesk, "remember_unknown", _unknown_forgotten, "RV-9",
             "reversals"),
 )  # fmt: skip
