@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+
+from terminals.beside import ask
 
 START_S: Final = 40.0
 STOP_S: Final = 20.0
@@ -40,15 +41,7 @@ class House:
 
     def ask(self, name: str, do: str) -> Any:
         """Ask a process over its control socket. OSError, ValueError."""
-        with socket.socket(socket.AF_UNIX) as line:
-            line.settimeout(5.0)
-            line.connect(str(self.directory / f"{name}.sock"))
-            line.sendall(json.dumps({"do": do}).encode() + b"\n")
-            with line.makefile("rb") as answers:
-                answer = json.loads(answers.readline())
-        if "error" in answer:
-            raise ValueError(answer["error"])
-        return answer["ok"]
+        return ask(self.directory / f"{name}.sock", do, timeout_s=5.0)
 
 
 def cpu_s(pid: int) -> float:

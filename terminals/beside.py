@@ -51,12 +51,12 @@ class Beside:
         return ask(self.control, do)
 
 
-def ask(control: Path, do: str) -> Any:
+def ask(control: Path, do: str, timeout_s: float = 30.0, **arguments: Any) -> Any:
     """Ask a process over its control socket. OSError, ValueError."""
     with socket.socket(socket.AF_UNIX) as line:
-        line.settimeout(30.0)
+        line.settimeout(timeout_s)
         line.connect(str(control))
-        line.sendall(json.dumps({"do": do}).encode() + b"\n")
+        line.sendall(json.dumps({"do": do, **arguments}).encode() + b"\n")
         with line.makefile("rb") as answers:
             answer = json.loads(answers.readline())
     if "error" in answer:

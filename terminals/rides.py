@@ -4,7 +4,6 @@ A validator is made of its row for a tap and put back after it; its taps stay wi
 the back office's part (`terminals.device.backoffice`), which the demo plays.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -33,14 +32,8 @@ class Rides(Trade):
 
     async def run(self, until: float, rate: float) -> None:
         """`rate` passengers a second until the loop's clock shows `until`."""
-        loop = asyncio.get_running_loop()
-        at = loop.time()
-        while rate > 0 and at < until and not self._stopped:
-            at += self._draw.expovariate(rate)
-            late = min(at, until) - loop.time()
-            if late > 0.001:
-                await asyncio.sleep(late)
-            hand = self._loadable(CONTACTLESS, room=0) if at < until else None
+        async for open_still in self._arrivals(until, rate):
+            hand = self._loadable(CONTACTLESS, room=0) if open_still else None
             if hand is not None:
                 self._ride(self._draw.randrange(len(self._gates)), hand)
 

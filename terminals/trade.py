@@ -9,7 +9,7 @@ import asyncio
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from switch.crypto.errors import CryptoError
@@ -176,7 +176,7 @@ class Trade:
         """
         site.busy = True
         visit = self.holders.visit()
-        outcome: Outcome | None = None
+        outcome = None
         try:
             outcome = await site.session.run(flow, lambda asked: self._holder(asked, visit, hand), hand)
         except PowerOff:
@@ -204,13 +204,12 @@ class Trade:
 
     def start(self, site: Site, flow: Flow[Outcome], hand: Hand | None = None) -> None:
         """Let a dialogue run on its own; `run` waits for all of them."""
-        loop = asyncio.get_running_loop()
         site.busy = True  # the task itself begins later: nobody else may come meanwhile
-        task = loop.create_task(self.dialogue(site, flow, hand))
+        task = asyncio.create_task(self.dialogue(site, flow, hand))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         if self._draw.random() < self._habits.power_off:
-            loop.call_later(self._draw.random() * 0.01, site.session.power_off)
+            task.get_loop().call_later(self._draw.random() * 0.01, site.session.power_off)
 
     def _holder(self, asked: Ask, visit: Visit, hand: Hand | None = None) -> Any:
         """The cardholder: takes the first application, comes back with a card that left too early, and enters the PIN;
@@ -233,18 +232,22 @@ class Trade:
 
     async def run(self, until: float, rate: float) -> None:
         """`rate` customers a second until the loop's clock shows `until`; returns when the last has been served."""
-        loop = asyncio.get_running_loop()
-        at = loop.time()
-        while rate > 0 and at < until and not self._stopped:
-            at += self._draw.expovariate(rate)
-            late = min(at, until) - loop.time()
-            if late > 0.001:
-                await asyncio.sleep(late)
+        async for open_still in self._arrivals(until, rate):
             site = self._free_site()
-            if site is not None and at < until:
+            if site is not None and open_still:
                 self.start(site, *self._customer(site))
         while self._tasks:
             await asyncio.wait(set(self._tasks), timeout=1.0)
+
+    async def _arrivals(self, until: float, rate: float) -> AsyncIterator[bool]:
+        """One item for each who comes, when they come; False for the last, who would come after `until`."""
+        clock = asyncio.get_running_loop().time
+        at = clock()
+        while rate > 0 and at < until and not self._stopped:
+            at += self._draw.expovariate(rate)
+            if (early := min(at, until) - clock()) > 0.001:
+                await asyncio.sleep(early)
+            yield at < until
 
     def _free_site(self) -> Site | None:
         if self._returning and self._draw.random() < 0.5:
@@ -252,11 +255,8 @@ class Trade:
             if not site.busy:
                 return site
             self._returning.append(site)
-        for _ in range(_TRIES):
-            site = self._site()
-            if not site.busy:
-                return site
-        return None
+        drawn = (self._site() for _ in range(_TRIES))
+        return next((site for site in drawn if not site.busy), None)
 
     def _customer(self, site: Site) -> Errand:
         draw, memory = self._draw, site.memory

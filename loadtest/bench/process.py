@@ -1,6 +1,5 @@
 """Server processes under measurement: started, pinned, their CPU time read, ended."""
 
-import json
 import os
 import socket
 import subprocess
@@ -10,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from terminals.beside import ask
 
 START_S = 20.0
 END_S = 20.0
@@ -36,12 +37,7 @@ class Server:
 
     def ask(self, control: Path) -> dict[str, Any]:
         """Its status, over its control socket."""
-        with socket.socket(socket.AF_UNIX) as line:
-            line.settimeout(10.0)
-            line.connect(str(control))
-            line.sendall(b'{"do": "status"}\n')
-            with line.makefile("rb") as answers:
-                told: dict[str, Any] = json.loads(answers.readline())["ok"]
+        told: dict[str, Any] = ask(control, "status", timeout_s=10.0)
         return told
 
     def cpu_s(self) -> float:

@@ -1,12 +1,12 @@
 """Load shapes: how many users there are, over time. A day, a spike, a soak, a cut-over."""
 
-import json
-import socket
 import time
 from pathlib import Path
 from typing import Any, Final
 
 from locust import LoadTestShape
+
+from terminals.beside import ask
 
 HOURS: Final = (
     0.10, 0.06, 0.04, 0.03, 0.04, 0.08, 0.18, 0.38, 0.55, 0.66, 0.78, 0.92,
@@ -80,14 +80,10 @@ class CutoverShape(_Shape):
 
 def _cut(path: Path, date: str) -> bool:
     try:
-        with socket.socket(socket.AF_UNIX) as line:
-            line.settimeout(5.0)
-            line.connect(str(path))
-            line.sendall(json.dumps({"do": "cutover", "date": date, "window_s": 1.0}).encode() + b"\n")
-            with line.makefile("rb") as answers:
-                return "ok" in json.loads(answers.readline())
+        ask(path, "cutover", timeout_s=5.0, date=date, window_s=1.0)
     except (OSError, ValueError):
         return False
+    return True
 
 
 SHAPES: Final = {"day": DayShape, "spike": SpikeShape, "soak": SoakShape, "cutover": CutoverShape}
