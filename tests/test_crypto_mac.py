@@ -146,9 +146,27 @@ def test_the_systems_single_des_is_ours(key: bytes, messages: list[bytes]) -> No
         assert theirs(data) == ours.last_block(mac.pad_zero(data, 8))
 
 
+@given(st.binary(min_size=16, max_size=16), st.lists(st.binary(max_size=200), min_size=1, max_size=4))
+def test_the_systems_retail_mac_is_ours(key: bytes, messages: list[bytes]) -> None:
+    theirs = des.retail(key)
+    if theirs is None:
+        pytest.skip("this system has no libcrypto with single DES")
+    for data in messages:
+        assert theirs(data) == mac._retail(key)(mac.pad_zero(data, 8))
+
+
+@given(st.sampled_from(["3des", "sm4"]), st.lists(st.binary(max_size=200), min_size=1, max_size=5))
+def test_one_mac_leaves_nothing_to_the_next(suite: str, messages: list[bytes]) -> None:
+    """The context goes on from message to message; each MAC is that of a new one."""
+    kept = mac.message_mac("cup-ecb", suite, DOUBLE)
+    for data in messages:
+        assert kept(data) == mac.cup_ecb_mac(cipher(suite, DOUBLE), data)
+
+
 def test_without_the_systems_single_des_the_macs_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     key, data = bytes(range(1, 17)), bytes(range(109))
     with_it = mac.message_mac("x9.19", "3des", key)(data), mac.message_mac("x9.9", "3des", key[:8])(data)
     monkeypatch.setattr(des, "_library", lambda: None)
     assert des.chain(key[:8]) is None
+    assert des.retail(key) is None
     assert with_it == (mac.message_mac("x9.19", "3des", key)(data), mac.message_mac("x9.9", "3des", key[:8])(data))

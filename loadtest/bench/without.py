@@ -41,7 +41,7 @@ def _pin() -> None:
 
 
 def _card() -> None:
-    Hsm.seal = lambda *rest: bytes(44)  # type: ignore[method-assign]
+    Hsm.number_sealer = lambda *rest: lambda number, reference: bytes(16)  # type: ignore[method-assign]
     Hsm.hash_function = lambda *rest: lambda data: bytes(16)  # type: ignore[method-assign]
 
 

@@ -1,7 +1,7 @@
 """Digests: SM3 (GB/T 32905) through OpenSSL; keyed hashes for the HSM."""
 
 from collections.abc import Callable
-from hashlib import sha256
+from hashlib import blake2s
 
 from cryptography.hazmat.primitives.hashes import SM3, Hash
 
@@ -14,18 +14,16 @@ def sm3(data: bytes) -> bytes:
 
 
 def keyed_digest(key: bytes) -> Callable[[bytes], bytes]:
-    """HMAC-SHA-256 under one key, cut to 16 bytes (RFC 2104).
+    """Keyed BLAKE2s of 16 bytes under one key of 32 at most (RFC 7693, section 2.5).
 
-    On two states that hold the key already: no objects of Python's hmac in between (0.5 us).
+    On a state that holds the key already. Where much else is done between two digests it takes a third of HMAC-SHA-256
+    on ready states: less code, and no library's objects, to be found again (2 us an authorization).
     """
-    block = key.ljust(64, b"\0") if len(key) <= 64 else sha256(key).digest().ljust(64, b"\0")
-    inner = sha256(bytes(byte ^ 0x36 for byte in block))
-    outer = sha256(bytes(byte ^ 0x5C for byte in block))
+    keyed = blake2s(key=key, digest_size=16)
 
     def digest(data: bytes) -> bytes:
-        inside, outside = inner.copy(), outer.copy()
-        inside.update(data)
-        outside.update(inside.digest())
-        return outside.digest()[:16]
+        state = keyed.copy()
+        state.update(data)
+        return state.digest()
 
     return digest

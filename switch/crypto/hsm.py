@@ -17,12 +17,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, Self
+from typing import Any, NamedTuple, NoReturn, Self, cast
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from switch.crypto import pinblock, script
+from switch.crypto import numbers, pinblock, script
 from switch.crypto.block import Transform, adjust_parity, ecb_decryptor, ecb_encryptor, ecb_update, kcv, suite_of
 from switch.crypto.cryptogram import IssuerKey, SessionKey
 from switch.crypto.digest import keyed_digest
@@ -62,6 +62,8 @@ _PURPOSES: dict[str, tuple[frozenset[str], Callable[[str, bytes], Any]]] = {
     "open PINs": (_PIN_KEYS, lambda suite, key: _PinCipher(suite_of(suite).block, ecb_update(suite, key, False))),
     "open tracks": (frozenset({"tdk"}), ecb_decryptor),
     "seal": (frozenset({"store"}), lambda suite, key: AESGCM(key)),
+    "seal numbers": (frozenset({"store"}), lambda suite, key: numbers.sealer(key)),
+    "open numbers": (frozenset({"store"}), lambda suite, key: numbers.opener(key)),
     "hash": (frozenset({"hash"}), lambda suite, key: keyed_digest(key)),
     "refer to PINs": (frozenset({"pvk"}), lambda suite, key: keyed_digest(key)),
     "derive": (frozenset({"imk"}), IssuerKey),
@@ -325,8 +327,7 @@ class Hsm:
         """What `mac` computes with, for who makes many under one key (0.6 us a MAC)."""
         if algorithm not in ALGORITHMS:
             raise CryptoError(f"unknown MAC algorithm {algorithm!r}")
-        function: Callable[[bytes], bytes] = self._context(label, algorithm)
-        return function
+        return cast(Transform, self._context(label, algorithm))
 
     def verify_mac(self, label: str, algorithm: str, data: bytes, mac: bytes) -> bool:
         """Whether `mac` is ours, compared in constant time."""
@@ -384,8 +385,7 @@ class Hsm:
     def pin_reference(self, label: str, pan: str, pin: str) -> bytes:
         """What an issuer keeps instead of a PIN: 16 bytes, a digest of PAN and PIN under the pvk `label`."""
         pinblock.encode("plain", pin)
-        reference: bytes = self._context(label, "refer to PINs")(f"{pan}:{pin}".encode())
-        return reference
+        return cast(bytes, self._context(label, "refer to PINs")(f"{pan}:{pin}".encode()))
 
     def pin_matches(self, label: str, fmt: str, pan: str, block: bytes, reference: bytes, pvk: str = "pvk") -> bool:
         """Whether the PIN in `block`, under PIN key `label`, is the one `reference` was made of under the key `pvk`."""
@@ -431,12 +431,18 @@ class Hsm:
             raise CryptoError(f"sealed data does not open under key {label!r}") from None
         return clear
 
+    def number_sealer(self, label: str) -> numbers.Sealer:
+        """What seals card numbers, each with the 12 digits of its reference, under a store key (`numbers`)."""
+        return cast(numbers.Sealer, self._context(label, "seal numbers"))
+
+    def open_number(self, label: str, sealed: bytes, reference: str) -> str:
+        """The number of a block; CryptoError for another key, another reference, or changed bytes."""
+        return cast(str, self._context(label, "open numbers")(sealed, reference))
+
     def keyed_hash(self, label: str, data: bytes) -> bytes:
-        """16 bytes of HMAC-SHA256 under a hash key: equal for equal data, telling nothing else."""
-        digest: bytes = self.hash_function(label)(data)
-        return digest
+        """16 bytes of keyed BLAKE2s under a hash key: equal for equal data, telling nothing else."""
+        return self.hash_function(label)(data)
 
     def hash_function(self, label: str) -> Callable[[bytes], bytes]:
         """`keyed_hash` of any data under one key."""
-        function: Callable[[bytes], bytes] = self._context(label, "hash")
-        return function
+        return cast(Transform, self._context(label, "hash"))

@@ -94,18 +94,24 @@ def _de_text(block: bytes) -> bytes:
 
 
 def _cup_mac(suite: str, key: bytes) -> Transform:
-    """The CUP ECB MAC as one function: the steps of `_cup_steps` without their names (0.6 us a MAC)."""
-    encrypt, block = ecb_update(suite, key), suite_of(suite).block
-    from_bytes = int.from_bytes
+    """The CUP ECB MAC as one function: the steps of `_cup_steps` without their names.
+
+    Crossing the first step's block into the second half is what CBC does, so one call enciphers both (0.4 us); as in
+    `CbcMac` the context's chaining value, its own last output, is crossed out beforehand.
+    """
+    update, block = cbc_encryptor(suite, key).update, suite_of(suite).block
+    from_bytes, size, bits, last = int.from_bytes, block * 2, block * 8, 0
 
     def mac(data: bytes) -> bytes:
+        nonlocal last
         fill, spans, mask = _halves(len(data), block)  # `_folded`, without the call
         folded = from_bytes(data, "big") << fill
         for span in spans:
             folded ^= folded >> span
         text = hexlify((folded & mask).to_bytes(block, "big")).upper()
-        crossed = from_bytes(encrypt(text[:block]), "big") ^ from_bytes(text[block:], "big")
-        return hexlify(encrypt(crossed.to_bytes(block, "big"))[:4]).upper()
+        c = update((from_bytes(text, "big") ^ last).to_bytes(size, "big"))[block:]
+        last = from_bytes(c, "big") << bits
+        return hexlify(c[:4]).upper()
 
     return mac
 
@@ -166,19 +172,12 @@ def _retail(key: bytes) -> Transform:
 
 
 def _retail_text(key: bytes) -> Transform:
-    """X9.19 over any data to the characters of DE128: `_retail` with what stands around it in one function (0.4 us)."""
-    chain, encrypt, whole = _chain("3des", key[:8]), ecb_update("3des", key), _retail(key)
-    from_bytes, zeros = int.from_bytes, [bytes(-length % 8) for length in range(8)]
-
-    def mac(data: bytes) -> bytes:
-        length = len(data)
-        if length <= 8:
-            return _de_text(whole(pad_zero(data, 8)))
-        at = (length - 1) & ~7
-        crossed = from_bytes(data[at:] + zeros[length & 7], "big") ^ from_bytes(chain(data[:at]), "big")
-        return hexlify(encrypt(crossed.to_bytes(8, "big"))[:4]).upper()
-
-    return mac
+    """X9.19 over any data to the characters of DE128."""
+    single = des.retail(key)
+    if single is not None:  # the library fills up by itself (1.2 us a MAC)
+        return lambda data: hexlify(single(data)[:4]).upper()
+    retail = _retail(key)
+    return lambda data: _de_text(retail(pad_zero(data, 8)))
 
 
 @lru_cache(maxsize=1024)

