@@ -39,9 +39,9 @@ class House:
         """Process numbers by name."""
         return {name: one.pid for name, one in self.processes.items()}
 
-    def ask(self, name: str, do: str) -> Any:
+    def ask(self, name: str, do: str, **arguments: Any) -> Any:
         """Ask a process over its control socket. OSError, ValueError."""
-        return ask(self.directory / f"{name}.sock", do, timeout_s=5.0)
+        return ask(self.directory / f"{name}.sock", do, timeout_s=5.0, **arguments)
 
 
 def cpu_s(pid: int) -> float:
@@ -57,15 +57,17 @@ def rss_mib(pid: int) -> float:
 
 @contextmanager
 def house(
-    directory: Path, terminals: int, seed: int, atms: int = 0, workers: int = 1, validators: int = 0
-) -> Iterator[House]:
+    directory: Path, terminals: int, seed: int, atms: int = 0, workers: int = 1, validators: int = 0,
+    forgetful: bool = False,
+) -> Iterator[House]:  # fmt: skip
     """A house of our own in `directory` (which must not hold one), its switch in `workers` processes, until the block
-    ends. Raises HouseFailed."""
+    ends; `forgetful` for a soak (`loadtest.stage`). Raises HouseFailed."""
     directory.mkdir(parents=True, exist_ok=True)
     os.chmod(directory, 0o700)
     date = time.strftime("%m%d", time.gmtime(time.time() + 8 * 3600))
     counts = (terminals, seed, date, atms, validators)
     command = [sys.executable, "-m", "loadtest.stage", str(directory), *map(str, counts)]
+    command += ["forgetful"] if forgetful else []
     laid = subprocess.run(command, capture_output=True, text=True, check=False)
     if laid.returncode:
         raise HouseFailed(f"the ground could not be laid: {_last(laid.stderr)}")

@@ -3,6 +3,8 @@
 import pytest
 from issuer_member import CODEC, Member
 
+from switch.issuer.register import Entry, Key, Register
+
 TOMORROW = "1122"
 
 
@@ -162,3 +164,22 @@ def test_the_register_forgets_declines_after_two_days_and_all_after_a_month():
     assert len(bank.register) == 0
     assert member.account(card).held_minor == 500
     assert member.centre.check()
+
+
+def test_a_forgetful_bank_keeps_the_day_before_and_no_more() -> None:
+    register = Register(keep_days=1)
+    sale = Entry(Key("0200", "0612120000", "000001", "A", "A"), "sale", False, "hash", 100)
+    refused = Entry(Key("0200", "0612120000", "000002", "A", "A"), "sale", False, "hash", 100)
+    sale.response_code, refused.response_code = "00", "51"
+    unseen = Key("0200", "0612120000", "000003", "A", "A")
+    register.add(sale)
+    register.add(refused)
+    register.expect(unseen)
+    register.turn_day()
+    assert register.find(sale.key) is sale
+    assert register.find(refused.key) is refused
+    assert register.overtaken(unseen)
+    register.turn_day()
+    assert len(register) == 0
+    assert register.find(sale.key) is None
+    assert not register.overtaken(unseen)

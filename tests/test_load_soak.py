@@ -76,7 +76,7 @@ def test_what_a_soak_has_to_show() -> None:
 def test_a_soak_leaves_nothing_over_and_its_books_agree(tmp_path_factory: pytest.TempPathFactory) -> None:
     out = tmp_path_factory.mktemp("s")  # a short name: a socket's path has room for 107 bytes
     done = load("soak", "--out", str(out), "--rate", "20", "--seconds", "6", "--terminals", "12", "--entry", "stripe",
-                "--workers", "2", "--think", "0.2")  # fmt: skip
+                "--workers", "2", "--think", "0.2", "--batch", "3", "--day", "2")  # fmt: skip
     assert done.returncode in (0, 1), done.stderr
     told = json.loads((out / "summary.json").read_text())
     found = {one["en"]: one for one in told["findings"]}
@@ -86,6 +86,8 @@ def test_a_soak_leaves_nothing_over_and_its_books_agree(tmp_path_factory: pytest
     assert found["terminals that still owe or wait"]["holds"]
     assert found["the day reconciled"]["holds"], found
     assert found["the day reconciled"]["found"].startswith(f"{told['sent']:,} transactions")
+    assert len(told["days"]) >= 2
+    assert told["settled"] > 0
     assert (done.returncode == 0) == all(one["holds"] for one in found.values())
     assert told["order"]["schedule"] == "poisson"
     assert len(told["memory"]) >= 5

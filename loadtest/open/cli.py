@@ -24,7 +24,7 @@ from loadtest.open.limits import Impossible, check_terminals
 from loadtest.open.mix import AS_GIVEN, read_mix
 from loadtest.open.run import SUMMARY, Order, Ready, at_rate, play
 from loadtest.open.tills import NobodySignedIn
-from loadtest.people import ENTRIES
+from loadtest.people import ENTRIES, FULL
 from switch.wire.errors import WireError
 from switch.wire.profile import PosProfile, load_profile
 from terminals.cli import BadOrder, address, pos_profile, transport_keys
@@ -337,8 +337,12 @@ def soak(
     entry: Entry = "tap",
     mix: Mix = AS_GIVEN,
     think: Think = 1.0,
+    batch: Annotated[int, typer.Option(min=1, max=FULL, help="Sales after which a terminal settles.")] = 50,
+    day: Annotated[float, typer.Option(min=0.0, help="Seconds of a settlement day; 0: it never ends.")] = 60.0,
 ) -> None:
-    """A long run against a house of our own: memory must not grow, nothing be left over, the day's books agree.
+    """A long run against a house of our own: memory must not grow, nothing be left over, all days' books agree.
+
+    So that memory can stand still, days are short, and what is a day old is forgotten: after a month in real life.
 
     Writes what `run` writes, and memory.csv. Exits 0; 1 when something did not hold; 2 for what cannot be done; 3 when
     nobody was let in; 4 when the switch was lost.
@@ -348,13 +352,14 @@ def soak(
         raise _ended(f"--out {out}: holds an earlier run, name another", BAD_USAGE)
     try:
         check_terminals(terminals)
-        rest = {"entry": entry, "mix": read_mix(mix), "think_s": think, "curve": curve("constant", 1.0, 1.0)}
+        rest = {"entry": entry, "mix": read_mix(mix), "think_s": think, "batch": batch}
+        rest["curve"] = curve("constant", 1.0, 1.0)
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="shoudan-load-", dir=out) as place:
-            with house(Path(place), _minted(terminals, entry), seed, workers=workers) as running:
+            with house(Path(place), _minted(terminals, entry), seed, workers=workers, forgetful=bool(day)) as running:
                 order = _of_house(running, terminals, rest)
                 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                    figures = runner.run(_soak(running, order, rate, seconds, out, console))
+                    figures = runner.run(_soak(running, order, rate, seconds, out, console, day))
             found = soaking.findings(figures, soaking.reconciled(Path(place)))
     except (BadOrder, WireError, ValueError, Impossible, HouseFailed, OSError) as error:
         raise _ended(str(error), BAD_USAGE) from None
@@ -371,7 +376,7 @@ def soak(
 
 
 async def _soak(
-    running: House, order: Order, rate: float, seconds: float, out: Path, console: Console
+    running: House, order: Order, rate: float, seconds: float, out: Path, console: Console, day_s: float
 ) -> dict[str, Any]:
     ready = Ready(order)
     await ready.enter(order)
@@ -387,7 +392,7 @@ async def _soak(
         rate = SOAK_SHARE * found["knee_per_s"]
         console.print(f"拐点 knee {found['knee_per_s']:g}/s, 浸泡 soak at {rate:.0f}/s for {seconds:g} s")
     soaked = _with(at_rate(order, rate, seconds), jtl_every=0)
-    return await soaking.soak(running, soaked, ready, out, lambda row: console.print(_line(row)))
+    return await soaking.soak(running, soaked, ready, out, lambda row: console.print(_line(row)), day_s)
 
 
 async def _climb(

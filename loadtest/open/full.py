@@ -35,11 +35,12 @@ class Follow:
 
 
 class Counter:
-    """Serves customers at free tills. `think_s` is the pause before what follows a sale."""
+    """Serves customers at free tills. `think_s` is the pause before what follows a sale; a till settles after `batch`
+    of them."""
 
     def __init__(
         self, tills: list[Till], line: Line, people: People, entry: str, mix: Mix, record: Record, draw: random.Random,
-        think_s: float = 1.0,
+        think_s: float = 1.0, batch: int = FULL,
     ) -> None:  # fmt: skip
         self.in_flight = 0
         self.answered = 0
@@ -56,6 +57,7 @@ class Counter:
         self._record = record
         self._draw = draw
         self._think_s = think_s
+        self._batch = batch
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
 
@@ -103,7 +105,7 @@ class Counter:
 
     async def _return(self, follow: Follow, intended: float) -> None:
         item, memory = follow.item, follow.till.memory
-        if item.undone or item not in memory.items[-FULL:]:
+        if item.undone or item not in memory.items:
             await self._after(follow.till)  # its batch has been settled meanwhile
             return
         amount = item.total_minor
@@ -143,7 +145,7 @@ class Counter:
             self._spawn(self._return(follow, intended))
             return
         memory = till.memory
-        if len(memory.items) >= FULL:
+        if len(memory.items) >= self._batch:
             await self._settle(till)
         self._free.append(till)
 

@@ -21,7 +21,7 @@ from loadtest.open.lean import SALES_MAX, Lines, prepared
 from loadtest.open.mix import Mix
 from loadtest.open.record import Record
 from loadtest.open.tills import Till, install, sign_in
-from loadtest.people import CARDS, People, fitted, holder_of
+from loadtest.people import CARDS, FULL, People, fitted, holder_of
 from switch.wire.profile import PosProfile
 from switch.wire.roster import CardRow
 from terminals.device import chip, pos
@@ -40,8 +40,9 @@ HDR_FILES: Final = {"intended": "latency-intended", "sent": "latency-sent"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What a run is. `even` spaces arrivals evenly; `cap` is the most customers under way; cards are `own` or those of
-    `seed`, of which a `share` (number, of how many) is this process's; `draw` seeds everything that comes by chance."""
+    """What a run is. `even` spaces arrivals evenly; a till settles after `batch` sales; `cap` is the most customers
+    under way; cards are `own` or those of `seed`, of which a `share` (number, of how many) is this process's; `draw`
+    seeds everything that comes by chance."""
 
     host: str
     port: int
@@ -60,6 +61,7 @@ class Order:
     cards: int = CARDS
     draw: int = 1
     think_s: float = 1.0
+    batch: int = FULL
     jtl_every: int = 1
     rest_s: float = 10.0
     share: tuple[int, int] = (0, 1)
@@ -171,7 +173,9 @@ async def play(
         await work.connect(ready.tills, frames, order.host, order.port)
         record.start = start = time.perf_counter() + 0.02
     else:
-        work = Counter(ready.tills, ready.line, ready.people, order.entry, order.mix, record, draw, order.think_s)
+        work = Counter(
+            ready.tills, ready.line, ready.people, order.entry, order.mix, record, draw, order.think_s, order.batch
+        )  # fmt: skip
         work.engine = engine
     before = gc.get_threshold()
     gc.collect()

@@ -1,5 +1,8 @@
-"""A soak: hours in minutes. The same rate for a long time, and then: does memory grow, is anything left over, do the
-books of the day agree?
+"""A soak: days in minutes. The same rate for a long time, and then: does memory grow, is anything left over, do the
+books of all days agree?
+
+A settlement day is a minute long, and tills settle in it, so that what may be forgotten is forgotten: what stays is a
+leak.
 
 Everything that could be left over is asked of the switch when the last customer has gone; the books are joined when it
 has ended.
@@ -22,6 +25,8 @@ MEMORY: Final = "memory.csv"
 SLOPE_MAX: Final = 1.0
 """Per cent a minute by which a process's memory may grow in the second half."""
 REST_S: Final = 30.0
+WINDOW_S: Final = 1.0
+"""How long a change of day lasts."""
 LEFT_OVER: Final = ("inflight", "stored")
 """What a switch at rest has none of: requests with a deadline, reversals and advices to be told."""
 
@@ -82,10 +87,11 @@ def pids_of(running: House) -> dict[str, int]:
     return found | {f"worker {number}": one["pid"] for number, one in enumerate(workers, 1)}
 
 
-async def soak(running: House, order: Order, ready: Ready, out: Path, tell: Callable[[dict[str, float]], None]) -> (
-    dict[str, Any]
-):  # fmt: skip
-    """Play an order and watch the house meanwhile; the figures of `play`, with `memory` and `left_over`."""
+async def soak(
+    running: House, order: Order, ready: Ready, out: Path, tell: Callable[[dict[str, float]], None], day_s: float = 0.0
+) -> dict[str, Any]:
+    """Play an order and watch the house meanwhile, a change of day every `day_s` (0: none); the figures of `play`, with
+    `memory`, `left_over` and `days`."""
     pids = pids_of(running)
     before = _tasks(running)
     weights = Weights(out, lambda: pids)
@@ -95,13 +101,27 @@ async def soak(running: House, order: Order, ready: Ready, out: Path, tell: Call
         weights.take(row["second"] + 1)
         tell(row)
 
+    days: list[str] = []
+    calendar = asyncio.get_running_loop().create_task(_turn_days(running, day_s, days)) if day_s else None
     try:
         figures = await play(order, out, each, ready=ready)
     finally:
+        if calendar is not None:
+            calendar.cancel()
         weights.close()
-    figures["memory"] = weights.rows
+    figures["memory"], figures["days"] = weights.rows, days
     figures["left_over"] = await _left_over(running) | {"tasks": _tasks(running) - before}
     return figures
+
+
+async def _turn_days(running: House, day_s: float, days: list[str]) -> None:
+    """Network and core go on to the next settlement date every `day_s`."""
+    while True:
+        await asyncio.sleep(day_s)
+        date = time.strftime("%m%d", time.gmtime(time.time() + (len(days) + 1) * 86_400 + 8 * 3600))
+        for name in ("centre", "core"):
+            await asyncio.to_thread(running.ask, name, "cutover", date=date, window_s=WINDOW_S)
+        days.append(date)
 
 
 async def _left_over(running: House) -> dict[str, int]:

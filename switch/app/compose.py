@@ -190,10 +190,13 @@ def build_centre(config: CentreConfig, beside: Path, entropy: Entropy) -> tuple[
     hsm = open_hsm(config.lmk, config.keys, entropy)
     profile = network_profile(config.profile, beside)
     portfolio = Portfolio(config.seed, STANDARD_ISSUERS, config.cards_per_issuer)
-    banks = [Bank(portfolio, n, hsm) for n, issuer in enumerate(STANDARD_ISSUERS) if issuer.own == config.own]
+    keep = config.keep_days
+    banks = [
+        Bank(portfolio, n, hsm, keep_days=keep) for n, issuer in enumerate(STANDARD_ISSUERS) if issuer.own == config.own
+    ]
     try:
         if config.cards is not None:
-            banks.append(Bank(Shelf(roster.read_cards(config.cards)), 0, hsm))
+            banks.append(Bank(Shelf(roster.read_cards(config.cards)), 0, hsm, keep_days=keep))
     except TableError as error:
         raise ConfigError(str(error)) from None
     rules = centre_rules(config)

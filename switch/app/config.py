@@ -6,11 +6,12 @@ Only values are checked here; `compose` builds from them.
 import ssl
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
 from switch.clearing.tariff import SHIPPED, Tariff, load_tariff
+from switch.issuer.register import KEEP_ORIGINALS_DAYS
 from switch.wire.errors import WireError
 from switch.wire.profile import NetworkProfile, PosProfile, Profile, load_profile
 from switch.wire.tls import client_context, server_context
@@ -131,6 +132,7 @@ class CentreConfig(_Section, frozen=True, kw_only=True):
     institution: str = "00010000"
     own: bool = False
     cards_per_issuer: int = 20_000
+    keep_days: Annotated[int, msgspec.Meta(ge=1)] = KEEP_ORIGINALS_DAYS
     cards: Path | None = None
     rules: list[dict[str, Any]] = []
     tls: TlsConfig | None = None

@@ -18,7 +18,17 @@ from switch.issuer.chipdesk import ChipDesk
 from switch.issuer.chipfacts import issued_minor
 from switch.issuer.ledger import E_CASH, Account, Ledger, account_name, shadow_name
 from switch.issuer.portfolio import Card, Portfolio
-from switch.issuer.register import NOTHING, Entry, Key, Movement, Receiver, Register, approve, head_of
+from switch.issuer.register import (
+    KEEP_ORIGINALS_DAYS,
+    NOTHING,
+    Entry,
+    Key,
+    Movement,
+    Receiver,
+    Register,
+    approve,
+    head_of,
+)
 from switch.issuer.request import REVERSIBLE_MTIS, Request
 from switch.issuer.verify import Limits, refuse_assisted, refuse_card, refuse_limits, refuse_pin, take_pin
 from switch.machine import Now
@@ -60,14 +70,22 @@ class Decision(NamedTuple):
 
 
 class Bank:
-    """One issuer of a portfolio. `turning` is set between its turn of day and its first refusal with 90."""
+    """One issuer of a portfolio, which forgets transactions after `keep_days`. `turning` is set between its turn of
+    day and its first refusal with 90."""
 
-    def __init__(self, portfolio: Portfolio, issuer_index: int, hsm: Hsm, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        portfolio: Portfolio,
+        issuer_index: int,
+        hsm: Hsm,
+        limits: Limits | None = None,
+        keep_days: int = KEEP_ORIGINALS_DAYS,
+    ) -> None:
         self.issuer = portfolio.issuers[issuer_index]
         self.institution = self.issuer.institution
         self.limits = limits or Limits()
         self.ledger = Ledger()
-        self.register = Register()
+        self.register = Register(keep_days)
         self.settlement_date = ""
         self.turning = False
         self._portfolio = portfolio

@@ -12,7 +12,7 @@ from switch.wire.transactions import BY_NAME, Transaction
 
 KEEP_REPEATS_DAYS: Final = 2
 KEEP_ORIGINALS_DAYS: Final = 31
-"""Settlement days after which declines are forgotten (nobody repeats them), and after which everything is."""
+"""Settlement days after which declines are forgotten (nobody repeats them), and after which everything usually is."""
 
 
 class Key(NamedTuple):
@@ -164,12 +164,15 @@ def approve(entry: Entry) -> Movement:
 class Register:
     """Entries by key, holds by card and authorization code, and reversals whose original has not come yet.
 
-    Bounded by days: see KEEP_REPEATS_DAYS and KEEP_ORIGINALS_DAYS.
+    Bounded by days: everything is forgotten after `keep_days` settlement days (1 at least), declines after
+    KEEP_REPEATS_DAYS.
     """
 
-    __slots__ = ("_days", "_entries", "_holds", "_overtaken")
+    __slots__ = ("_days", "_entries", "_holds", "_keep_days", "_overtaken", "_repeats_days")
 
-    def __init__(self) -> None:
+    def __init__(self, keep_days: int = KEEP_ORIGINALS_DAYS) -> None:
+        self._keep_days = keep_days
+        self._repeats_days = min(keep_days, KEEP_REPEATS_DAYS)
         self._entries: dict[Key, Entry] = {}
         self._holds: dict[tuple[str, str], Entry] = {}
         self._overtaken: list[set[Key]] = [set()]
@@ -204,11 +207,11 @@ class Register:
     def turn_day(self) -> None:
         """A new settlement day: forget what is too old to be asked for."""
         self._days.append([])
-        self._overtaken = [*self._overtaken[-KEEP_REPEATS_DAYS:], set()]
-        aged = len(self._days) - 1 - KEEP_REPEATS_DAYS - 1
+        self._overtaken = [*self._overtaken[-self._repeats_days :], set()]
+        aged = len(self._days) - 1 - self._repeats_days - 1
         if aged >= 0:
             self._days[aged] = [entry for entry in self._days[aged] if not self._pass_over(entry)]
-        if len(self._days) > KEEP_ORIGINALS_DAYS + 1:
+        if len(self._days) > self._keep_days + 1:
             for entry in self._days.pop(0):
                 self._drop(entry)
 
