@@ -17,7 +17,7 @@ DATA = bytes(range(37))
 
 
 def entropy(count: int) -> bytes:
-    return bytes(range(count))
+    return bytes(at & 0xFF for at in range(count))
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_what_is_no_block_is_refused_and_leaves_the_context_alone(number: str, r
 
 
 def test_only_a_store_key_seals_numbers() -> None:
-    hsm = Hsm(bytes(32), lambda n: bytes(range(n)))
+    hsm = Hsm(bytes(32), lambda n: bytes(at & 0xFF for at in range(n)))
     hsm.generate("store", "store", "aes", 32)
     hsm.generate("hash", "hash", "sm4")
     block = hsm.number_sealer("store")(NUMBER, REFERENCE)

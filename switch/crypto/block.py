@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm, Cipher,
 from cryptography.hazmat.primitives.ciphers.algorithms import AES, SM4
 from cryptography.hazmat.primitives.ciphers.modes import CBC, ECB
 
+from switch.crypto import des
 from switch.crypto.errors import CryptoError
 
 Transform = Callable[[bytes], bytes]
@@ -150,4 +151,8 @@ def kcv(suite: str, key: bytes, length: int = 4) -> bytes:
 
     Single DES for an 8-byte key, 3DES for 16 and 24; 16 zero bytes for SM4 and AES.
     """
+    if suite == "3des" and len(key) in suite_of(suite).lengths:
+        value = des.encrypt_block(key, bytes(8))
+        if value is not None:
+            return value[:length]
     return ecb_encryptor(suite, key)(bytes(suite_of(suite).block))[:length]

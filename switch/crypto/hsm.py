@@ -181,7 +181,7 @@ class Hsm:
         value = kcv(suite, key, 8)
         if sent is not None and not (3 <= len(sent) <= 8 and hmac.compare_digest(value[: len(sent)], sent)):
             raise KcvMismatch(label)
-        nonce = self._entropy(NONCE)
+        nonce = self._nonce()
         wrapped = nonce + self._lmk.encrypt(nonce, key, _binding(label, usage, suite))
         self._keep(KeyRecord(label, usage, suite, wrapped, value[:4]))
         return value[:4]
@@ -414,13 +414,15 @@ class Hsm:
 
     def seal(self, label: str, clear: bytes, aad: bytes) -> bytes:
         """Data for storage: nonce, AES-GCM cipher text and tag under a store key, with `aad` bound to it."""
-        # Nonces are drawn 64 at a time: one system call for all of them (1.8 us a seal).
+        nonce = self._nonce()
+        return cast(bytes, nonce + self._context(label, "seal").encrypt(nonce, clear, aad))
+
+    def _nonce(self) -> bytes:
+        # Drawn 64 at a time: one system call for all of them (1.8 us a nonce).
         if not self._nonces:
             drawn = self._entropy(64 * NONCE)
             self._nonces = [drawn[at : at + NONCE] for at in range(0, 64 * NONCE, NONCE)]
-        nonce = self._nonces.pop()
-        sealed: bytes = self._context(label, "seal").encrypt(nonce, clear, aad)
-        return nonce + sealed
+        return self._nonces.pop()
 
     def open(self, label: str, sealed: bytes, aad: bytes) -> bytes:
         """What `seal` took; CryptoError for another key, another `aad`, or changed bytes."""
