@@ -358,13 +358,13 @@ class Host:
         self.world.judge.stepped(self, out)
         closing: list[Close] = []
         for effect in out:
-            if isinstance(effect, Send):
+            if isinstance(effect, Post):
+                store.add(*effect)
+            elif isinstance(effect, Send):
                 if effect.after > store.durable:
                     self._waiting.append(effect)
                 else:
                     self._write(effect)
-            elif isinstance(effect, Post):
-                store.add(*effect)
             elif isinstance(effect, Arm):
                 self._arm(effect.at)
             else:
@@ -372,7 +372,7 @@ class Host:
         out.clear()
         for close in closing:
             self._close(close)
-        if store.pending and not self._committing:
+        if not self._committing and store.pending:
             self._committing = True
             delay = COMMIT_S * self.world.draws["disk"].random()
             self.world.at(self.world.now + delay, "commit", self._enter, self.life, self._commit_now, self.life)
