@@ -217,7 +217,8 @@ class World:
         return Result(
             self.seed, self.faults, self.judge.violations, dict(sorted(self.fired.items())),
             dict(sorted(self.branches.items())), self.authorizations, self.shops.figures.approved, self.events,
-            self._hash.hexdigest(), round(self.now, 3), [f"{at:.6f} {_told(what, head)}" for at, what, head in self.last],
+            self._hash.hexdigest(), round(self.now, 3),
+            [f"{at:.6f} {_told(what, head)}" for at, what, head in self.last],
         )  # fmt: skip
 
     def scatter(self) -> None:
