@@ -14,6 +14,7 @@ from switch.wire.dialects import DIALECTS, NETWORK, POS
 from switch.wire.errors import DecodeError, EncodeError, FrameError, TlvError, WireError
 from switch.wire.framing import FRAMINGS, NetworkHeader
 from switch.wire.message import Message
+from switch.wire.outline import Outline
 
 MESSAGES = json.loads((Path(__file__).parent / "vectors" / "messages.json").read_text())
 EXACT = [message for message in MESSAGES if message["exact"]]
@@ -349,3 +350,22 @@ def test_other_buffers_than_bytes() -> None:
         assert codec.decode(buffer).fields == {3: "000000", 52: bytes(8)}
     assert codec.decode(buffer).raw == body
     assert careful.decode(codec.plan, body) == codec.decode(body)
+
+
+def test_the_same_reader_and_writer_are_compiled_once() -> None:
+    codec = Codec(POS)
+    body = codec.encode("0200", {3: "000000", 11: "000001"})
+    reader = codec.reader(body[:10], "(v3, v11)")
+    assert reader(body) == ("000000", "000001")
+    assert codec.reader(body[:10], "(v3, v11)") is reader
+    assert codec.reader(body[:10], "v11")(body) == "000001"
+    outline = Outline("0200", {3: "000000"}, {11: "stan"}, "stan")
+    writer = codec.writer(outline)
+    assert writer("000001") == body
+    assert codec.writer(outline._replace(constants={3: "000000"})) is writer
+    assert codec.writer(outline._replace(constants={3: "310000"}))("000001") == codec.encode(
+        "0200", {3: "310000", 11: "000001"}
+    )
+    for number in range(1100):
+        codec.writer(outline._replace(constants={3: f"{number:06d}"}))
+    assert len(codec._writers) <= 1024

@@ -7,6 +7,7 @@ error nothing leaves at all. A host can be killed, stopped for a while, told to 
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 from scenarios.world.network import Clock, End, Road, Wire
@@ -228,7 +229,10 @@ class Host:
         if self.world.now < self.busy_until or self._inbox:
             self._inbox.append((life, act, given))
             return
-        self._guarded(act, *given)
+        try:
+            act(*given)
+        except Died:
+            self._died()
 
     def _catch_up(self, life: int) -> None:
         while self._inbox and self.up and self.life == life:
@@ -236,13 +240,10 @@ class Host:
                 self.world.at(self.busy_until, f"cont {self.name}", self._catch_up, life)
                 return
             _, act, given = self._inbox.popleft()
-            self._guarded(act, *given)
-
-    def _guarded(self, act: Callable[..., None], *given: Any) -> None:
-        try:
-            act(*given)
-        except Died:
-            self._died()
+            try:
+                act(*given)
+            except Died:
+                self._died()
 
     # connections
 
@@ -266,8 +267,8 @@ class Host:
         plug = Plug(end, link, self.plan.framing[name], self.world.now)
         self.plugs[link] = plug
         life = self.life
-        end.heard = lambda data: self._enter(life, self._bytes, plug, data)
-        end.lost = lambda: self._enter(life, self._lost, plug)
+        end.heard = partial(self._enter, life, self._bytes, plug)
+        end.lost = partial(self._enter, life, self._lost, plug)
         self._enter(life, self._up, plug)
         if not name:
             self._watch_silence(life, plug)
@@ -297,28 +298,29 @@ class Host:
             return
         world = self.world
         plug.heard_at = world.now
+        deframer = plug.deframer
         try:
-            frames = plug.deframer.feed(data)
+            frames = deframer.feed(data)
         except FrameError as error:
             self._bad(plug, error)
             return
-        for frame in frames:
-            world.delivered(self.name, frame.body)
-            world.judge.heard(self, plug.link, frame)
         if frames:
+            for frame in frames:
+                world.delivered(self.name, frame.body)
+                world.judge.heard(self, plug.link, frame)
             now = self.now()
             for frame in frames:
                 self.machine.receive(plug.link, frame, now, self._out)
             self._drain()
-        if not self.up:
-            return
-        if plug.deframer.error is not None:
-            self._bad(plug, plug.deframer.error)
-        elif plug.deframer.pending and (frames or plug.began < 0):
+            if not self.up:
+                return
+        if deframer.error is not None:
+            self._bad(plug, deframer.error)
+        elif not deframer.pending:
+            plug.began = -1.0
+        elif frames or plug.began < 0:
             plug.began = world.now
             world.at(world.now + self.plan.frame_s, "frame", self._whole, self.life, plug, world.now)
-        elif not plug.deframer.pending:
-            plug.began = -1.0
 
     def _whole(self, life: int, plug: Plug, began: float) -> None:
         if life == self.life and plug.began == began and plug.deframer.pending and not plug.link.closed:
@@ -356,13 +358,13 @@ class Host:
         self.world.judge.stepped(self, out)
         closing: list[Close] = []
         for effect in out:
-            if isinstance(effect, Send):
+            if isinstance(effect, Post):
+                store.add(*effect)
+            elif isinstance(effect, Send):
                 if effect.after > store.durable:
                     self._waiting.append(effect)
                 else:
                     self._write(effect)
-            elif isinstance(effect, Post):
-                store.add(*effect)
             elif isinstance(effect, Arm):
                 self._arm(effect.at)
             else:
@@ -370,7 +372,7 @@ class Host:
         out.clear()
         for close in closing:
             self._close(close)
-        if store.pending and not self._committing:
+        if not self._committing and store.pending:
             self._committing = True
             delay = COMMIT_S * self.world.draws["disk"].random()
             self.world.at(self.world.now + delay, "commit", self._enter, self.life, self._commit_now, self.life)

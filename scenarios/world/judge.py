@@ -6,6 +6,7 @@ books when all is quiet.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any, Final, NamedTuple, Protocol
 
 from scenarios.world.host import Host
@@ -20,8 +21,8 @@ from switch.wire.transactions import APPROVED, BY_NAME
 _AT: Final = {name: place for place, name in enumerate(JOURNAL.names)}
 _LEDGER: Final = LEDGER.names
 _STATE, _KIND, _RRN, _CODE = _AT["state"], _AT["kind"], _AT["rrn"], _AT["response_code"]
-_KEYS: Final = tuple(_AT[name] for name in ("mid", "tid", "batch", "stan", "link", "net_time", "net_stan"))
-_LASTING: Final = tuple(_AT[name] for name in ("kind", "amount", "currency", "tid", "stan", "pan_hash"))
+_LASTING: Final = itemgetter(*(_AT[name] for name in ("kind", "amount", "currency", "tid", "stan", "pan_hash")))
+_SETTLED: Final = _AT["settlement_date"]
 
 _FOLLOWS: Final = {
     "answered": {"sent"},
@@ -86,7 +87,7 @@ class Deal:
 
     @property
     def date(self) -> str:
-        return str(self.last[_AT["settlement_date"]])
+        return str(self.last[_SETTLED])
 
     @property
     def listed(self) -> bool:
@@ -263,10 +264,10 @@ class Judge:
         before = deal.states[-1] if deal.states else ""
         if before not in _FOLLOWS.get(state, set()) or state in deal.states:
             self.broken("I3", f"RRN {rrn}: {state} after {' '.join(deal.states) or 'nothing'}")
-        if any(row[place] != deal.first[place] for place in _LASTING):
+        if _LASTING(row) != _LASTING(deal.first):
             self.broken("I8", f"RRN {rrn}: row {row[0]} says another amount, kind, card or key")
-        if deal.date and row[_AT["settlement_date"]] not in ("", deal.date):
-            self.broken("I9", f"RRN {rrn}: settlement date {deal.date} and {row[_AT['settlement_date']]}")
+        if deal.date and row[_SETTLED] not in ("", deal.date):
+            self.broken("I9", f"RRN {rrn}: settlement date {deal.date} and {row[_SETTLED]}")
         deal.states.append(state)
         deal.last = row
         if state in ("answered", "stored"):

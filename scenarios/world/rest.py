@@ -3,6 +3,7 @@
 import re
 import traceback
 from collections import defaultdict
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from scenarios.world.judge import Deal, Judge
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _JOURNAL, _CASH, _ERRORS, _TERMINALS = JOURNAL.names, CASH.names, ERRORS.names, TERMINALS.names
 _ORIGINAL = _JOURNAL.index("original_rrn")
+_COUNTED = itemgetter(*map(_JOURNAL.index, ("kind", "tid", "batch", "rrn", "state", "response_code", "amount")))
 _HOST_TOTALS = ("host_debit_minor", "host_debit_count", "host_credit_minor", "host_credit_count")
 
 CLEAR = re.compile(rb"(?:621214|62800001|620100|628800|62030000|9990000)[0-9]{8,13}")
@@ -199,12 +201,14 @@ def _item(verdict: Judge, key: tuple[str, str, str], item: Item, deal: Deal | No
 
 
 def _accounts(world: "World", verdict: Judge, ledger: list[dict[str, Any]]) -> None:
+    of: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in ledger:
+        of[row["link"], row["issuer"]].append(row)
     for name, host in world.centres.items():
         for bank in host.machine.banks:
-            rows = [row for row in ledger if row["link"] == name and row["issuer"] == bank.institution]
             owed: dict[str, int] = defaultdict(int)
             held: dict[str, int] = defaultdict(int)
-            for row in rows:
+            for row in of[name, bank.institution]:
                 owed[row["acquirer"]] += row["posted_minor"]
                 if row["held_minor"]:
                     held[row["pan_hash"]] += row["held_minor"]
@@ -270,7 +274,7 @@ def _totals(world: "World", verdict: Judge) -> None:
     names = SETTLEMENT.names
     for table, row in verdict.rows["switch"]:
         if table == "journal":
-            _count(running, dict(zip(_JOURNAL, row, strict=True)))
+            _count(running, row)
         elif table == "terminal" and row[2] == "batch":
             world.reached("a new batch opened")
         elif table == "settlement":
@@ -289,18 +293,17 @@ def _totals(world: "World", verdict: Judge) -> None:
                 verdict.broken("I10", f"settlement row {of['number']} of {of['tid']} does not balance")
 
 
-def _count(running: dict[tuple[str, str], dict[str, tuple[int, int]]], row: dict[str, Any]) -> None:
-    kind = BY_NAME[row["kind"]]
-    batch = running[row["tid"], row["batch"]]
-    state = row["state"]
-    if state in ("answered", "stored") and row["response_code"] in APPROVED:
+def _count(running: dict[tuple[str, str], dict[str, tuple[int, int]]], row: tuple[Any, ...]) -> None:
+    name, tid, number, rrn, state, code, amount = _COUNTED(row)
+    kind, batch = BY_NAME[name], running[tid, number]
+    if state in ("answered", "stored") and code in APPROVED:
         if kind.sign:
-            batch[row["rrn"]] = (kind.sign, row["amount"])
-        if kind.confirms and kind.sign and row["original_rrn"]:
+            batch[rrn] = (kind.sign, amount)
+        if kind.confirms and kind.sign and row[_ORIGINAL]:
             for other in running.values():
-                other.pop(row["original_rrn"], None)
+                other.pop(row[_ORIGINAL], None)
     elif state == "reversal_queued" or (state == "suspicious" and kind.reversible):
-        batch.pop(row["rrn"], None)
+        batch.pop(rrn, None)
 
 
 # machines

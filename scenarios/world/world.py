@@ -7,11 +7,11 @@ happened, in order.
 
 import gc
 import hashlib
-import heapq
 import random
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from heapq import heappop, heappush
 from typing import Any, Final, NamedTuple
 
 from scenarios.world import rest
@@ -75,7 +75,7 @@ class World:
         self.fired: Counter[str] = Counter()
         self.branches: Counter[str] = Counter()
         self.spoilt: set[bytes] = set()
-        self.last: deque[tuple[float, str]] = deque(maxlen=LAST_EVENTS)
+        self.last: deque[tuple[float, str, bytes]] = deque(maxlen=LAST_EVENTS)
         self._heap: list[tuple[float, int, str, Callable[..., None], tuple[Any, ...]]] = []
         self._order = 0
         self._hash = hashlib.blake2b(digest_size=16)
@@ -118,35 +118,35 @@ class World:
     def at(self, when: float, what: str, act: Callable[..., None], *given: Any) -> None:
         """Do something at a virtual second."""
         self._order += 1
-        heapq.heappush(self._heap, (when, self._order, what, act, given))
+        heappush(self._heap, (when, self._order, what, act, given))
 
     def wall_of(self, host: Host) -> float:
         """A host's wall clock."""
         return self.began + self.now + host.skew
 
     def _run_while(self, going: Callable[[], bool], until: float) -> None:
-        heap, update = self._heap, self._hash.update
+        heap, update, note, tell = self._heap, self._hash.update, self.last.append, self._tell
         while heap and going():
-            when, _, what, act, given = heap[0]
-            if when > until:
+            if heap[0][0] > until:
                 self.now = until
                 return
-            heapq.heappop(heap)
+            when, _, what, act, given = heappop(heap)
             self.now = when
-            update(b"%d %s" % (int(when * 1e6), what.encode()))
-            self.events += what in DEADLINES
-            self.last.append((when, what))
-            if self._tell is not None:
-                self._tell(f"{when:12.6f} {what}")
+            update(f"{int(when * 1e6)} {what}".encode())
+            if what in DEADLINES:
+                self.events += 1
+            note((when, what, b""))
+            if tell is not None:
+                tell(f"{when:12.6f} {what}")
             act(*given)
 
     def delivered(self, to: str, body: bytes) -> None:
         """A frame has reached somebody."""
         self.events += 1
         self._hash.update(body)
-        self.last.append((self.now, f"{to} hears {body[:2].hex() if body[:1] < b'0' else body[:4].decode('latin-1')}"))
+        self.last.append((self.now, to, body[:4]))
         if self._tell is not None:
-            self._tell(f"{self.now:12.6f}   {self.last[-1][1]} ({len(body)} bytes)")
+            self._tell(f"{self.now:12.6f}   {_told(to, body[:4])} ({len(body)} bytes)")
 
     def reached(self, what: str) -> None:
         """A rare branch was taken."""
@@ -217,8 +217,20 @@ class World:
         return Result(
             self.seed, self.faults, self.judge.violations, dict(sorted(self.fired.items())),
             dict(sorted(self.branches.items())), self.authorizations, self.shops.figures.approved, self.events,
-            self._hash.hexdigest(), round(self.now, 3), [f"{at:.6f} {what}" for at, what in self.last],
+            self._hash.hexdigest(), round(self.now, 3),
+            [f"{at:.6f} {_told(what, head)}" for at, what, head in self.last],
         )  # fmt: skip
+
+    def scatter(self) -> None:
+        """Let go of everything: most of a world goes at once then, and only the rest is left for the collector."""
+        vars(self).clear()
+
+
+def _told(what: str, head: bytes) -> str:
+    """An event, or who hears a message that begins like this."""
+    if not head:
+        return what
+    return f"{what} hears {head[:2].hex() if head[:1] < b'0' else head.decode('latin-1')}"
 
 
 def play(
@@ -228,7 +240,9 @@ def play(
     began = time.process_time()
     gc.disable()  # a world is thrown away whole when it is over: looking for its garbage before took an eighth
     try:
-        result = World(seed, faults, tell).run()
+        world = World(seed, faults, tell)
+        result = world.run()
+        world.scatter()
     finally:
         gc.enable()
     gc.collect(0)

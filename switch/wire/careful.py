@@ -62,6 +62,7 @@ def plan_of(dialect: Dialect) -> Plan:
     return Plan(packed, dialect.bits, mti_size, mti_size + dialect.bits // 8, fields)
 
 
+@lru_cache(maxsize=4096)  # merchants' names, again and again: 3.5 us each, some of it for every message of a network
 def wide(data: bytes) -> str:
     """Text that may hold GBK; ValueError for anything else. Each character has one form in GBK, so it comes out the
     same.

@@ -28,6 +28,9 @@ _WARM = 8
 _SHAPES = 256
 """Compiled shapes kept; beyond that all are dropped and the live ones come back. Real traffic has fewer than 50."""
 
+_ASKED = 1024
+"""Compiled readers and writers kept; beyond that all are dropped."""
+
 _SIGHTINGS = 4096
 _WANTED = 64
 QUIET = (LookupError, ValueError, TypeError, AttributeError)
@@ -41,7 +44,9 @@ class Codec:
     compiling.
     """
 
-    __slots__ = ("_decode", "_decoders", "_encode", "_encoders", "_head", "_peekers", "dialect", "plan")
+    __slots__ = (
+        "_decode", "_decoders", "_encode", "_encoders", "_head", "_peekers", "_readers", "_writers", "dialect", "plan",
+    )  # fmt: skip
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
@@ -52,6 +57,8 @@ class Codec:
         self._decode = self._decoders.made
         self._encode = self._encoders.made
         self._peekers: dict[tuple[int, ...], _Shapes] = {}
+        self._readers: dict[tuple[bytes, str], Callable[[bytes], Any]] = {}
+        self._writers: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
     def decode(self, body: bytes) -> Message:
         """All fields, every rule of the dialect checked; DecodeError and nothing else, whatever the bytes."""
@@ -99,13 +106,23 @@ class Codec:
 
         It raises some of QUIET for what `decode` refuses.
         """
-        source, names = decode_source(self.plan, head, None, result)
-        return _build(source, {"wide": wide, "odd": _odd, "LENGTHS": LENGTHS, **names})
+        wanted = head, result
+        made = self._readers.get(wanted)
+        if made is None:
+            source, names = decode_source(self.plan, head, None, result)
+            made = _build(source, {"wide": wide, "odd": _odd, "LENGTHS": LENGTHS, **names})
+            _keep(self._readers, wanted, made)
+        return made
 
     def writer(self, outline: Outline) -> Callable[..., Any]:
         """A function that fills in an outline, for values that a decoder or this process has checked."""
-        source, names = outline_source(self.plan, outline)
-        return _build(source, {"unhexlify": unhexlify, "LENGTHS": LENGTHS, **names})
+        wanted = (*outline[3:], outline.mti, *outline.constants.items(), None, *outline.variables.items())
+        made = self._writers.get(wanted)
+        if made is None:
+            source, names = outline_source(self.plan, outline)
+            made = _build(source, {"unhexlify": unhexlify, "LENGTHS": LENGTHS, **names})
+            _keep(self._writers, wanted, made)
+        return made
 
     def _peekers_of(self, wanted: tuple[int, ...]) -> "_Shapes":
         if wanted not in self._peekers:
@@ -157,6 +174,14 @@ class _Shapes:
 def codec_of(dialect: Dialect) -> Codec:
     """The process's codec of a dialect, so that its compiled functions are made once."""
     return Codec(dialect)
+
+
+def _keep(known: dict[Any, Callable[..., Any]], shape: Any, made: Callable[..., Any]) -> None:
+    """Keep a function that was compiled when asked for (0.5 ms): an engine asks for the same ones again, and so do the
+    other engines of a process."""
+    if len(known) >= _ASKED:
+        known.clear()
+    known[shape] = made
 
 
 def _odd(pads: dict[int, str] | None, de: int, pad: str) -> dict[int, str]:
