@@ -7,6 +7,7 @@ See docs/chip-flows.md, docs/kernel.md.
 """
 
 from collections.abc import Callable
+from functools import partial
 from sys import intern
 from typing import Any, Final
 
@@ -120,18 +121,18 @@ def _transact(
     obstacle = yield from _room(memory, line)
     if obstacle is not None:
         return Outcome(kind, "unsent", obstacle.response_code, reason=obstacle.kind, fields=obstacle.fields)
+    in_field = interface == CONTACTLESS and kind == "sale"
     request = reader.request(
         row.processing_code, amount_minor, memory.merchant_name, memory.stan % 999_999 + 1,
         force_online=force_online or kind != "sale" or len(memory.offline) >= reader.offline_max,
-        e_cash=e_cash, holder=card,
+        e_cash=e_cash, holder=card, keep=partial(_about_to_pay, memory, amount_minor) if in_field else None,
     )  # fmt: skip
-    if interface == CONTACTLESS and kind == "sale":
+    if in_field:
         paid = yield from torn.proven(memory, reader)
         if paid is not None:
             _keep(memory, paid, approved=True)
             if paid.amount_minor == amount_minor:
                 return _offline_outcome(kind, paid, "")
-        request = request._replace(keep=lambda session: _about_to_pay(memory, amount_minor, session))
     before = list(memory.torn)
     presented = yield from present(reader, interface, request)
     torn.settle(memory, before, presented)
