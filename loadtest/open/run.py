@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import json
 import platform
 import random
@@ -13,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from loadtest.garbage import collected_seldom
 from loadtest.open import limits
 from loadtest.open.arrivals import Curve, instants
 from loadtest.open.engine import Engine
@@ -175,10 +175,8 @@ async def play(
     else:
         work = Counter(ready.tills, ready.line, ready.people, order.entry, order.mix, record, draw, order.think_s)
         work.engine = engine
-    before = gc.get_threshold()
-    gc.collect()
-    gc.freeze()  # what stands before the run is not looked through again and again during it
-    gc.set_threshold(20_000, 50, 1_000)
+    seldom = contextlib.ExitStack()
+    seldom.enter_context(collected_seldom())
     cpu = time.process_time()
     teller = asyncio.get_running_loop().create_task(_tell(record, tell))
     came = 0.0
@@ -188,8 +186,7 @@ async def play(
     finally:
         used = time.process_time() - cpu
         teller.cancel()
-        gc.set_threshold(*before)
-        gc.unfreeze()
+        seldom.close()
         record.close()
         owing = 0
         if isinstance(work, Counter):

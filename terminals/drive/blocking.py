@@ -91,7 +91,10 @@ class Session:
         connection = self._connected(deadline)
         try:
             connection.settimeout(_left(deadline))
-            connection.sendall(self.line.wrap(body))
+            frame = self.line.wrap(body)
+            sent = connection.send(frame)
+            if sent < len(frame):
+                connection.sendall(frame[sent:])
         except TimeoutError:
             raise ConnectionAbortedError from None  # a part of a frame may have left: this stream is spoilt
         while True:
