@@ -22,7 +22,7 @@ from terminals.device.memory import Memory
 from terminals.device.taps import Lists
 from terminals.device.validator import ValidatorMemory
 from terminals.drive.aio import Session
-from terminals.drive.pump import pump, with_card
+from terminals.drive.pump import pump
 from terminals.figures import Figures
 from terminals.fleet import Operator, validator_of
 from terminals.flow import Ask, Call, FlowEffect, HostUnreachable, PowerOff
@@ -111,7 +111,7 @@ class Buses(Trade):
             return
         try:
             flow = validator.tap(gate, kernel, datetime.now())
-            told = pump(with_card(flow, hand), lambda effect: hand.again() if isinstance(effect, Ask) else None)
+            told = pump(flow, lambda effect: hand.again() if isinstance(effect, Ask) else None, hand)
         finally:
             self._pockets.put(hand)
         self.rides += told.open

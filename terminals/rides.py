@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from terminals.device import validator
-from terminals.drive.pump import pump, with_card
+from terminals.drive.pump import pump
 from terminals.flow import Ask
 from terminals.hands import CONTACTLESS, Hand
 from terminals.kernel.parameters import Parameters
@@ -42,7 +42,7 @@ class Rides(Trade):
         try:
             kernel = validator.reader(*self._reader, serial=gate.tid)
             flow = validator.tap(gate, kernel, datetime.now())
-            told = pump(with_card(flow, hand), lambda effect: hand.again() if isinstance(effect, Ask) else None)
+            told = pump(flow, lambda effect: hand.again() if isinstance(effect, Ask) else None, hand)
         finally:
             self._gates.put(number)
             if self.hands is not None:

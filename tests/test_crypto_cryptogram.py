@@ -7,9 +7,10 @@ from gmssl.sm4 import SM4_ENCRYPT, CryptSM4
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from switch.crypto import cryptogram
+from switch.crypto import cryptogram, des, mac
 from switch.crypto.cryptogram import CardKey, IssuerKey, SessionKey
 from switch.crypto.errors import CryptoError
+from switch.crypto.mac import iso9797_alg3
 
 IMK = bytes.fromhex("0123456789ABCDEFFEDCBA9876543210")
 UDK = bytes.fromhex("0D2E3CB0BC1F9E03AED58F663A2F9679")
@@ -175,3 +176,21 @@ def test_a_card_keeps_one_session() -> None:
     first = card.session(1)
     assert card.session(2) is not first
     assert card.session(1) is not first
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 5])
+def test_a_session_key_macs_alike_with_and_without_the_systems_library(
+    monkeypatch: pytest.MonkeyPatch, blocks: int
+) -> None:
+    key, data = bytes(range(1, 17)), bytes(range(200, 200 + 8 * blocks))
+    ours = mac.retail(key)
+    assert ours(data) == ours(data) == iso9797_alg3(key, data)
+    monkeypatch.setattr(des, "_library", lambda: None)
+    assert mac.retail(key)(data) == ours(data)
+
+
+@pytest.mark.parametrize("suite", ["3des", "sm4"])
+@pytest.mark.parametrize("data", [b"", bytes(7), bytes(20)])
+def test_a_session_key_macs_whole_blocks_alone(suite: str, data: bytes) -> None:
+    with pytest.raises(CryptoError, match="whole blocks"):
+        SessionKey(suite, bytes(range(16))).mac(data)

@@ -92,14 +92,15 @@ FLOORS: dict[str, tuple[set[str], set[str], set[str]]] = {
     "loadtest.stage": ({"scenarios.ground"}, set(), CHANCE | CLOCKS),
     "loadtest.people": ({"loadtest", "terminals", "switch.wire", "switch.issuer.portfolio"}, set(), IO),
     "loadtest.open": (
-        {"loadtest.open", "loadtest.people", "loadtest.verdict", "loadtest.house", "terminals", "switch.wire",
-         "switch.crypto"},
+        {"loadtest.open", "loadtest.people", "loadtest.verdict", "loadtest.garbage", "loadtest.house", "terminals",
+         "switch.wire", "switch.crypto"},
         {"typer", "rich", "uvloop", "hdrh"},
         set(),
     ),
     # Under gevent: no asyncio, and nothing of the open loop.
     "loadtest.locusts": (
-        {"loadtest.locusts", "loadtest.people", "loadtest.verdict", "terminals", "switch.wire", "switch.crypto"},
+        {"loadtest.locusts", "loadtest.people", "loadtest.verdict", "loadtest.garbage", "terminals", "switch.wire",
+         "switch.crypto"},
         {"locust", "gevent"},
         {"asyncio"},
     ),

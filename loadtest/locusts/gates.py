@@ -23,7 +23,7 @@ from terminals.device.backoffice import BackOffice, TapStore
 from terminals.device.memory import Memory
 from terminals.device.validator import ValidatorMemory
 from terminals.drive.blocking import Session
-from terminals.drive.pump import pump, with_card
+from terminals.drive.pump import pump
 from terminals.fleet import memory_of, validator_of
 from terminals.flow import Ask, Call, FlowEffect
 from terminals.hands import Hand
@@ -136,7 +136,7 @@ class ValidatorUser(User):
         began, started = time.time(), time.perf_counter()
         try:
             flow = validator.tap(self.gate, self.reader, datetime.now())
-            told = pump(with_card(flow, hand), lambda effect: hand.again() if isinstance(effect, Ask) else None)
+            told = pump(flow, lambda effect: hand.again() if isinstance(effect, Ask) else None, hand)
         finally:
             self.people.back(hand)
         self._tell("ride", time.perf_counter() - started, told.reason if told.reason in _UNREAD else "", began)

@@ -8,6 +8,7 @@ Exits 0, 1 when a threshold is broken, 3 when the set-up failed.
 import contextlib
 import json
 import logging
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import gevent
 from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 
+from loadtest.garbage import collected_seldom
 from loadtest.locusts.figures import BROKEN, SET_UP_FAILED, broken, sharpen
 from loadtest.locusts.gates import ValidatorUser
 from loadtest.locusts.ground import Ground, NoGround
@@ -75,12 +77,22 @@ def _has_gates(ground: str) -> bool:
 def lay(environment: Any, **_: Any) -> None:
     """Take this process's share of the terminals; a master has none."""
     runner = environment.runner
-    if isinstance(runner, MasterRunner) or environment.ground is not None:
+    if isinstance(runner, MasterRunner):
         return
     try:
-        environment.ground = _ground(environment)
+        if environment.ground is None:
+            environment.ground = _ground(environment)
     except NoGround as error:
         _set_up_failed(environment, str(error))
+        return
+    environment.seldom = ExitStack()
+    environment.seldom.enter_context(collected_seldom())
+
+
+@events.test_stop.add_listener
+def leave(environment: Any, **_: Any) -> None:
+    """The garbage collector goes back to its habits."""
+    getattr(environment, "seldom", ExitStack()).close()
 
 
 def _ground(environment: Any) -> Ground:

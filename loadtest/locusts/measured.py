@@ -18,6 +18,8 @@ import gevent
 from gevent import socket
 from locust.env import Environment
 
+from loadtest.garbage import collected_seldom
+from loadtest.locusts.figures import sharpen
 from loadtest.locusts.ground import Ground
 from loadtest.locusts.users import TapUser
 
@@ -27,18 +29,21 @@ _WARM_S = 1.5
 
 
 def taps(ground: Path, users: int, seconds: float) -> dict[str, Any]:
-    """TapUsers on a local runner, counted after a second."""
+    """TapUsers on a local runner as the locustfile has them, counted after a second."""
+    sharpen()
     classes: list[type[User]] = [TapUser]
     environment: Any = Environment(user_classes=classes)
     environment.ground = Ground(ground, "", cards=CARDS)
+    environment.ground.people("tap")
     runner = environment.create_local_runner()
-    runner.start(users, spawn_rate=users)
-    gevent.sleep(_WARM_S)
-    total = runner.stats.total
-    done, cpu = total.num_requests, time.process_time()
-    gevent.sleep(seconds)
-    result = {"done": total.num_requests - done, "cpu_s": time.process_time() - cpu, "failed": total.num_failures}
-    runner.quit()
+    with collected_seldom():
+        runner.start(users, spawn_rate=users)
+        gevent.sleep(_WARM_S)
+        total = runner.stats.total
+        done, cpu = total.num_requests, time.process_time()
+        gevent.sleep(seconds)
+        result = {"done": total.num_requests - done, "cpu_s": time.process_time() - cpu, "failed": total.num_failures}
+        runner.quit()
     return result
 
 

@@ -7,6 +7,7 @@ or a Poisson process of that rate; both are the inverse of the curve's integral.
 import math
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final, NamedTuple
 
 SCHEDULES: Final = ("constant", "poisson", "ramp", "spike", "day")
@@ -69,7 +70,7 @@ def curve(schedule: str, rate: float, seconds: float, factor: float = 3.0) -> Cu
 
 def instants(curve: Curve, draw: random.Random | None = None) -> Iterator[float]:
     """Seconds from the start at which customers come: evenly, or by chance where `draw` is given."""
-    step: Callable[[], float] = (lambda: 1.0) if draw is None else (lambda: draw.expovariate(1.0))
+    step: Callable[[], float] = (lambda: 1.0) if draw is None else partial(draw.expovariate, 1.0)
     wanted = 0.5 if draw is None else step()
     before = 0.0
     for (begin, low), (end, high) in zip(curve.points, curve.points[1:], strict=False):
@@ -78,7 +79,7 @@ def instants(curve: Curve, draw: random.Random | None = None) -> Iterator[float]
         slope = (high - low) / length if length > 0 else 0.0
         while wanted <= before + held and held > 0:
             due = wanted - before
-            yield begin + 2 * due / (low + math.sqrt(max(0.0, low * low + 2 * slope * due)))
+            yield begin + (2 * due / (low + math.sqrt(max(0.0, low * low + 2 * slope * due))) if slope else due / low)
             wanted += step()
         before += held
 

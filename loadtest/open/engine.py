@@ -51,6 +51,7 @@ class Engine:
         self._next: float | None = None
         self._ask_at: float | None = None
         self._arrivals: Iterator[float | None] = iter(())
+        self._start = 0.0
         self._alarm: Alarm | None = None
         self._ended = asyncio.Event()
 
@@ -73,7 +74,7 @@ class Engine:
         """
         loop = asyncio.get_running_loop()
         self._work = work
-        self._arrivals = (None if at is None else start + at for at in arrivals)
+        self._arrivals, self._start = arrivals, start
         self._alarm = Alarm(loop, self._ring)
         seconds = loop.create_task(self._seconds(start))
         try:
@@ -100,7 +101,7 @@ class Engine:
             self._next, self._ask_at = None, self._clock() + 0.02
         else:
             assert isinstance(entry, float)
-            self._next, self._ask_at = entry, None
+            self._next, self._ask_at = self._start + entry, None
 
     def _ring(self) -> None:
         """Serve everything that is due."""

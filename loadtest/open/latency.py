@@ -3,6 +3,7 @@
 `HdrHistogram` of the library records in 2 us; adding here takes 0.3 us, and the library gets everything at the end.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
@@ -32,44 +33,47 @@ def highest(number: int) -> int:
 class Latencies:
     """How often each latency came. `sum_us` is exact; everything else is to three digits."""
 
-    __slots__ = ("counts", "most_us", "sum_us", "total")
+    __slots__ = ("counts", "most_us", "sum_us")
 
     def __init__(self) -> None:
-        self.counts: dict[int, int] = {}
-        self.total = 0
+        self.counts: dict[int, int] = defaultdict(int)
         self.sum_us = 0
         self.most_us = 0
 
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return sum(self.counts.values())
+
     def add(self, us: int) -> None:
         """One latency."""
-        number = us if 0 <= us < _FINE else bucket(us)
-        counts = self.counts
-        counts[number] = counts.get(number, 0) + 1
-        self.total += 1
+        if 0 <= us < _FINE:
+            self.counts[us] += 1
+        else:
+            self.counts[bucket(us)] += 1
         self.sum_us += us
         if us > self.most_us:
             self.most_us = us
 
     def take(self, other: "Latencies") -> None:
         """All of another's."""
-        counts = self.counts
         for number, count in other.counts.items():
-            counts[number] = counts.get(number, 0) + count
-        self.total += other.total
+            self.counts[number] += count
         self.sum_us += other.sum_us
         self.most_us = max(self.most_us, other.most_us)
 
     def quantiles_us(self, percents: Iterable[float] = QUANTILES) -> list[int]:
         """Latencies that so many percent stayed at or below; zeros where there are none."""
         found: list[int] = []
-        wanted = [(percent, max(1, -(-self.total * percent // 100))) for percent in percents]
+        total = self.total
+        wanted = [(percent, max(1, -(-total * percent // 100))) for percent in percents]
         seen, entries = 0, iter(sorted(self.counts.items()))
         number = 0
         for _, rank in sorted(wanted):
             while seen < rank and (entry := next(entries, None)) is not None:
                 number = entry[0]
                 seen += entry[1]
-            found.append(min(highest(number), self.most_us) if self.total else 0)
+            found.append(min(highest(number), self.most_us) if total else 0)
         return found
 
     def ms(self) -> dict[str, float]:
@@ -80,10 +84,10 @@ class Latencies:
 
     def curve(self) -> Iterator[tuple[float, float]]:
         """(share of all, milliseconds) in rising order, for a picture."""
-        seen = 0
+        seen, total = 0, self.total
         for number, count in sorted(self.counts.items()):
             seen += count
-            yield seen / self.total, min(highest(number), self.most_us) / 1000
+            yield seen / total, min(highest(number), self.most_us) / 1000
 
     def hdr(self) -> Any:
         """The same as an `HdrHistogram` of the library, in microseconds with three digits."""

@@ -5,7 +5,7 @@
 
 import csv
 import io
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -25,15 +25,23 @@ JTL: Final = (
 
 
 class Second:
-    """Counts and latencies of one second."""
+    """Counts and latencies of one second. Those from the intended instant are kept by kind of transaction."""
 
-    __slots__ = ("approved", "declined", "failed", "intended", "late", "offered", "sent", "sent_at", "skipped")
+    __slots__ = ("approved", "by_kind", "declined", "failed", "late", "offered", "sent", "sent_at", "skipped")
 
     def __init__(self) -> None:
         self.offered = self.skipped = self.sent = self.approved = self.declined = self.failed = 0
-        self.intended = Latencies()
+        self.by_kind: dict[str, Latencies] = defaultdict(Latencies)
         self.sent_at = Latencies()
         self.late = Latencies()
+
+    @property
+    def intended(self) -> Latencies:
+        """Those of all kinds."""
+        every = Latencies()
+        for one in self.by_kind.values():
+            every.take(one)
+        return every
 
 
 class Record:
@@ -57,7 +65,6 @@ class Record:
         self._busy = busy
         self.now = Second()
         self.total = Second()
-        self.by_kind: dict[str, Latencies] = {}
         self.codes: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.rows: list[dict[str, float]] = []
@@ -97,14 +104,12 @@ class Record:
             now.approved += 1
         else:
             now.declined += 1
-        now.intended.add(from_intended)
+        now.by_kind[kind].add(from_intended)
         now.sent_at.add(from_sent)
-        of_kind = self.by_kind.get(kind)
-        if of_kind is None:
-            of_kind = self.by_kind[kind] = Latencies()
-        of_kind.add(from_intended)
+        if not self._every:
+            return
         self.seen += 1
-        if self._every and self.seen % self._every == 0:
+        if self.seen % self._every == 0:
             stamp = self._began_ms + int((intended - self.start) * 1000)
             flying = self.in_flight
             self._lines.append(
@@ -132,7 +137,8 @@ class Record:
         self.rows.append(row)
         for name in ("offered", "skipped", "sent", "approved", "declined", "failed"):
             setattr(total, name, getattr(total, name) + getattr(now, name))
-        total.intended.take(now.intended)
+        for kind, latencies in now.by_kind.items():
+            total.by_kind[kind].take(latencies)
         total.sent_at.take(now.sent_at)
         total.late.take(now.late)
         self._write(row)
@@ -177,5 +183,5 @@ class Record:
             "intended_ms": total.intended.ms(),
             "sent_ms": total.sent_at.ms(),
             "late_ms": total.late.ms(),
-            "by_kind": {kind: {"count": one.total, **one.ms()} for kind, one in sorted(self.by_kind.items())},
+            "by_kind": {kind: {"count": one.total, **one.ms()} for kind, one in sorted(total.by_kind.items())},
         }

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import json
 import platform
 import random
@@ -13,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from loadtest.garbage import collected_seldom
 from loadtest.open import limits
 from loadtest.open.arrivals import Curve, instants
 from loadtest.open.engine import Engine
@@ -26,9 +26,9 @@ from switch.wire.profile import PosProfile
 from switch.wire.roster import CardRow
 from terminals.device import chip, pos
 from terminals.device.dialogue import Line
-from terminals.drive.pump import with_card
+from terminals.drive import instant
+from terminals.drive.pump import no_card
 from terminals.fleet import Terminal
-from terminals.flow import Ask, Call
 
 SUMMARY: Final = "summary.json"
 LATE_MS: Final = 2.0
@@ -105,6 +105,14 @@ class Ready:
         return limits.cost_of(lambda: _unsent(self, order)) + IO_COST_S
 
 
+class _Leaves(Exception):
+    """The request would go to the host now."""
+
+
+def _leaves(body: bytes) -> bytes | None:
+    raise _Leaves
+
+
 def _unsent(ready: Ready, order: Order) -> None:
     """A sale up to the moment at which its request would leave."""
     memory = ready.tills[0].memory
@@ -112,17 +120,11 @@ def _unsent(ready: Ready, order: Order) -> None:
     holder = holder_of(card, hand)
     if hand is not None:
         read = chip.tap if order.entry == "tap" else chip.insert
-        flow = with_card(read(memory, ready.line, "sale", card, 1000, force_online=True, e_cash=False), hand)
+        flow = read(memory, ready.line, "sale", card, 1000, force_online=True, e_cash=False)
     else:
         flow = pos.transact(memory, ready.line, "sale", card, 1000)
-    answer: Any = None
-    with contextlib.suppress(StopIteration):
-        while True:
-            effect = flow.send(answer)
-            if isinstance(effect, Call):
-                break
-            answer = holder(effect) if isinstance(effect, Ask) else None
-    flow.close()
+    with contextlib.suppress(_Leaves):
+        instant.run(flow, _leaves, holder, hand if hand is not None else no_card)
     memory.items.clear()
     memory.pending = None
     ready.people.back(hand)
@@ -177,10 +179,8 @@ async def play(
             ready.tills, ready.line, ready.people, order.entry, order.mix, record, draw, order.think_s, order.batch
         )  # fmt: skip
         work.engine = engine
-    before = gc.get_threshold()
-    gc.collect()
-    gc.freeze()  # what stands before the run is not looked through again and again during it
-    gc.set_threshold(20_000, 50, 1_000)
+    seldom = contextlib.ExitStack()
+    seldom.enter_context(collected_seldom())
     cpu = time.process_time()
     teller = asyncio.get_running_loop().create_task(_tell(record, tell))
     came = 0.0
@@ -190,8 +190,7 @@ async def play(
     finally:
         used = time.process_time() - cpu
         teller.cancel()
-        gc.set_threshold(*before)
-        gc.unfreeze()
+        seldom.close()
         record.close()
         owing = 0
         if isinstance(work, Counter):

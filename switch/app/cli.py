@@ -81,9 +81,14 @@ dashboard.register(app)
 
 
 def main() -> None:
-    """Entry point: rooms register their commands, then the command line is read. Errors are one line."""
-    for point in sorted(entry_points(group="shoudan.commands"), key=lambda p: p.name):
-        point.load()(app)
+    """Entry point: rooms register their commands, then the command line is read. Errors are one line.
+
+    Other rooms are not looked at for a command of our own: a switch that starts again has no second for them.
+    """
+    own = {one.name or getattr(one.callback, "__name__", "") for one in app.registered_commands}
+    if not own & set(sys.argv[1:2]):
+        for point in sorted(entry_points(group="shoudan.commands"), key=lambda p: p.name):
+            point.load()(app)
     try:
         app()
     except (ConfigError, CannotListen) as error:

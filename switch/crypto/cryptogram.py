@@ -7,11 +7,12 @@ no key: `IssuerKey` makes `CardKey`, which makes `SessionKey`. JR/T 0025 parts 5
 
 from collections.abc import Mapping
 from hashlib import sha1
+from operator import itemgetter
 from typing import NamedTuple, NoReturn
 
-from switch.crypto.block import Transform, adjust_parity, ecb_decryptor, ecb_encryptor, suite_of
+from switch.crypto.block import Transform, adjust_parity, ecb_decryptor, ecb_encryptor, ecb_update, suite_of
 from switch.crypto.errors import CryptoError
-from switch.crypto.mac import CbcMac, pad_one_zero, pad_zero
+from switch.crypto.mac import CbcMac, pad_one_zero, pad_zero, retail
 
 # Algorithm byte of the issuer application data to suite; 00 is seen on old cards and means 3DES.
 ALGORITHMS = {0x00: "3des", 0x01: "3des", 0x04: "sm4"}
@@ -36,6 +37,11 @@ AC_INPUTS: Mapping[int, AcInput] = {
 _LENGTHS = {
     "9F02": 6, "9F03": 6, "9F1A": 2, "95": 5, "5F2A": 2, "9A": 3, "9C": 1, "9F37": 4, "82": 2, "9F36": 2,
 }  # fmt: skip
+_TAKEN = {
+    cvn: (itemgetter(*row.tags), tuple(_LENGTHS[tag] for tag in row.tags), row.start, row.end)
+    for cvn, row in AC_INPUTS.items()
+}
+"""The same rows, ready to be used."""
 
 
 class Steps(NamedTuple):
@@ -61,19 +67,22 @@ def ac_input(cvn: int, values: Mapping[str, bytes], iad: bytes) -> bytes:
 
     CryptoError for an unknown version, a value absent or of another length, issuer data too short to hold a CVR.
     """
-    row = AC_INPUTS.get(cvn)
+    row = _TAKEN.get(cvn)
     if row is None:
         raise CryptoError(f"cryptogram version {cvn:02X} is not known")
     if len(iad) < 7:
         raise CryptoError(f"issuer application data of {len(iad)} bytes holds no CVR")
+    take, lengths, start, end = row
     try:
-        parts = [values[tag] for tag in row.tags]
+        parts = take(values)
     except KeyError as error:
         raise CryptoError(f"tag {error.args[0]} is absent from the input of cryptogram version {cvn:02X}") from None
-    for tag, part in zip(row.tags, parts, strict=True):
-        if len(part) != _LENGTHS[tag]:
-            raise CryptoError(f"tag {tag} has {len(part)} bytes in the input of a cryptogram, not {_LENGTHS[tag]}")
-    return b"".join(parts) + iad[row.start : row.end]
+    if tuple(map(len, parts)) != lengths:
+        tag, part = next(
+            (tag, part) for tag, part in zip(AC_INPUTS[cvn].tags, parts, strict=True) if len(part) != _LENGTHS[tag]
+        )
+        raise CryptoError(f"tag {tag} has {len(part)} bytes in the input of a cryptogram, not {_LENGTHS[tag]}")
+    return b"".join(parts) + iad[start:end]
 
 
 def suite_of_iad(iad: bytes) -> str:
@@ -154,38 +163,28 @@ def emv_session_key(mk: bytes, r: bytes) -> bytes:
 class SessionKey:
     """One session key with its contexts: cryptograms, ARPC, short MACs, and the encipherment of a PIN change.
 
-    A context is made when first needed: two for 3DES (a chain under the left half, the whole key), one or two for SM4.
-    ISO 9797-1 algorithm 3 ends by D(right), E(left) on the chained last block, which is the whole key over it.
+    What it needs is made when first needed, and of a single block both MACs are the cipher itself.
     """
 
-    __slots__ = ("_block", "_chain", "_decrypt", "_encrypt", "_key", "suite")
+    __slots__ = ("_block", "_decrypt", "_encrypt", "_key", "_mac", "suite")
 
     def __init__(self, suite: str, key: bytes) -> None:
-        _chip_key(suite, key)
+        if len(key) != 16 or suite not in ALGORITHM_BYTE:
+            _chip_key(suite, key)
         self.suite = suite
         self._key = key
         self._block = 8 if suite == "3des" else 16
-        self._chain: CbcMac | None = None
+        self._mac: Transform | None = None
         self._encrypt: Transform | None = None
         self._decrypt: Transform | None = None
 
-    def _whole(self) -> Transform:
-        if self._encrypt is None:
-            self._encrypt = ecb_encryptor(self.suite, self._key)
-        return self._encrypt
-
     def mac(self, padded: bytes) -> bytes:
         """The MAC block over whole blocks: 8 bytes for 3DES (ISO 9797-1 algorithm 3), 16 for SM4 (CBC)."""
-        if self.suite == "sm4":
-            if self._chain is None:
-                self._chain = CbcMac("sm4", self._key)
-            return self._chain.last_block(padded)
-        if len(padded) <= 8:
-            return self._whole()(padded)
-        if self._chain is None:
-            self._chain = CbcMac("3des", self._key[:8])
-        before = int.from_bytes(self._chain.last_block(padded[:-8]), "big")
-        return self._whole()((int.from_bytes(padded[-8:], "big") ^ before).to_bytes(8, "big"))
+        if self._mac is None:
+            self._mac = CbcMac("sm4", self._key).last_block if self.suite == "sm4" else retail(self._key)
+        if not padded or len(padded) % self._block:
+            raise CryptoError(f"a MAC covers whole blocks of {self._block} bytes, one at least, not {len(padded)}")
+        return self._mac(padded)
 
     def cryptogram(self, data: bytes) -> bytes:
         """ARQC, TC or AAC over `data`: 8 bytes."""
@@ -204,7 +203,7 @@ class SessionKey:
         if len(arqc) != 8 or len(arc) != 2:
             raise CryptoError("an ARPC is made of a cryptogram of 8 bytes and a response code of 2")
         crossed = (int.from_bytes(arqc, "big") ^ (int.from_bytes(arc, "big") << 48)).to_bytes(8, "big")
-        return self._whole()(crossed if self.suite == "3des" else crossed + bytes(8))[:8]
+        return self.mac(crossed if self.suite == "3des" else crossed + bytes(8))[:8]
 
     def arpc_csu(self, arqc: bytes, csu: bytes, proprietary: bytes = b"") -> bytes:
         """The issuer's answer by method 2 (EMV, not PBOC): 4 bytes over cryptogram, card status update and more."""
@@ -214,7 +213,9 @@ class SessionKey:
 
     def encrypt(self, data: bytes) -> bytes:
         """Whole blocks of 16 bytes enciphered in ECB, as a PIN change travels."""
-        return self._whole()(data)
+        if self._encrypt is None:
+            self._encrypt = ecb_encryptor(self.suite, self._key)
+        return self._encrypt(data)
 
     def decrypt(self, data: bytes) -> bytes:
         """What `encrypt` made."""
@@ -237,7 +238,7 @@ class CardKey:
     def __init__(self, suite: str, key: bytes) -> None:
         _chip_key(suite, key)
         self.suite = suite
-        self._encrypt = ecb_encryptor(suite, key)
+        self._encrypt = ecb_update(suite, key)
         self.pin_part = key[4:8]
         self._atc = -1
         self._session: SessionKey | None = None

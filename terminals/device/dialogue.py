@@ -43,6 +43,7 @@ SIGN_IN_AGAIN: Final = frozenset(("77", "99", "A0"))
 NOT_DECIDED: Final = SIGN_IN_AGAIN | {"68", "91", "96", "98"}
 """Answers to a repeated advice that say nothing of the first one: the host could not look."""
 DUPLICATE: Final = "94"
+_MAC_PLACE: Final = {64: bytes(8)}
 
 
 class Card(Protocol):
@@ -275,14 +276,12 @@ def _put_new_pin(memory: Memory, section: SuiteSection, fields: dict[int, Any], 
 
 def plain(line: Line, mti: str, fields: dict[int, Any]) -> bytes:
     """A request body without MAC. Raises EncodeError for a value its field cannot carry."""
-    # One order of fields a kind: the codec compiles one function for it.
-    return line.codec.encode(mti, dict(sorted(fields.items())), line.pads)
+    return line.codec.encode(mti, fields, line.pads)
 
 
 def sealed(memory: Memory, line: Line, mti: str, fields: dict[int, Any]) -> bytes:
     """A request body under the terminal's MAC. Raises EncodeError; CryptoError where no keys were loaded."""
-    body = plain(line, mti, {**fields, 64: bytes(8)})
-    covered = pos_mab(body)
+    covered = pos_mab(plain(line, mti, fields | _MAC_PLACE))
     return covered + memory.pinpad.mac(covered)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 from switch.crypto import pinblock
-from switch.crypto.block import BlockCipher, Transform, ecb_decryptor, ecb_encryptor, kcv
+from switch.crypto.block import BlockCipher, Transform, ecb_decryptor, ecb_update, kcv
 from switch.crypto.errors import CryptoError, KcvMismatch
 from switch.crypto.mac import message_mac
 from switch.crypto.track import encrypt_track
@@ -83,7 +83,7 @@ class PinPad:
         if self.wrapped and self._mac is None:
             keys = self._opened(self.wrapped, self._layout)
             self._tdk = BlockCipher(self.suite, keys["tdk"]) if "tdk" in keys else None
-            self._seal_pin = ecb_encryptor(self.suite, keys["pik"])
+            self._seal_pin = ecb_update(self.suite, keys["pik"])  # a PIN block is whole
             self._mac = message_mac(self._algorithm, self.suite, keys["mak"])
 
     def forget_keys(self) -> None:
@@ -93,7 +93,8 @@ class PinPad:
 
     def pin_block(self, pin: str, pan: str, fmt: str) -> bytes:
         """The PIN under the PIN key: 8 bytes, 16 for format "sm4". PinFormatError for a PIN that fits no block."""
-        self._ready()
+        if self._seal_pin is None:
+            self._ready()
         if self._seal_pin is None:
             raise CryptoError("the PIN pad has no PIN key yet")
         return self._seal_pin(pinblock.encode(fmt, pin, pan))

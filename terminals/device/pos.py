@@ -53,6 +53,7 @@ __all__ = [
     "completion_void",
     "doubtful",
     "echo",
+    "free",
     "instalment_sale",
     "offline_sale",
     "parameters",
@@ -73,6 +74,16 @@ __all__ = [
     "transact",
     "transfer",
 ]
+
+
+def free(memory: Memory) -> bool:
+    """Whether `ready` would find nothing to do: signed in, nothing owed, nothing to be settled or uploaded."""
+    return (
+        memory.signed_in
+        and memory.pending is None
+        and not (memory.notices or memory.offline or memory.batch_full)
+        and memory.settling is None
+    )
 
 
 def ready(memory: Memory, line: Line) -> Flow[Outcome | None]:
@@ -125,7 +136,7 @@ def transact(
     entry, condition, why = stripe(memory, line, row, card, entry)
     if why:
         return Outcome(kind, "unsent", reason=why)
-    obstacle = yield from ready(memory, line)
+    obstacle = None if free(memory) else (yield from ready(memory, line))
     if obstacle is not None:
         return Outcome(kind, "unsent", obstacle.response_code, reason=obstacle.kind, fields=obstacle.fields)
     digits, fresh, why = yield from _pins(row, card if pin and row.pin else None)

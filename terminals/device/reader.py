@@ -67,6 +67,7 @@ class Reader:
         force_online: bool = False,
         e_cash: bool = True,
         holder: Any = None,
+        keep: Callable[[Any], None] | None = None,
     ) -> Request:
         """What the kernel is asked to do for a transaction of this DE3."""
         type_9c = _CODES.get(processing_code, int(processing_code[:2], 16))
@@ -86,6 +87,7 @@ class Reader:
             small_bins=self.small_bins,
             never_small=self.never_small,
             holder=holder,
+            keep=keep,
         )
 
     def __repr__(self) -> str:

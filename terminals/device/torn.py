@@ -21,8 +21,6 @@ _NOTHING: Final = Request(0, "000101", "000000")
 
 def proven(memory: Memory, reader: Reader) -> Flow[Item | None]:
     """The torn tap that the card in the field has completed; it is torn no more. None where it completed none."""
-    if not memory.torn:
-        return None
     session = Session(reader.kernel, _NOTHING, CONTACTLESS)
     try:
         for candidate in (yield from select.tap_candidates(reader.kernel)):

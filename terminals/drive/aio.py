@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 from switch.wire.errors import FrameError
 from switch.wire.framing import Deframer, PosHeader
 from terminals.device.dialogue import Line
-from terminals.drive.pump import Reader, beside_host, pump_awaiting, with_card
+from terminals.drive.pump import Reader, beside_host, pump_awaiting
 from terminals.drive.replies import Waited, fits, waited_for
 from terminals.flow import (
     Apdu,
@@ -186,15 +186,13 @@ class Session:
 
         Cancelling the task leaves the terminal as a loss of power would.
         """
-        if reader is not None:
-            flow = with_card(flow, reader)
         self._off = False
 
         def perform(effect: FlowEffect) -> Awaitable[Any]:
             return self._call(effect) if isinstance(effect, Call) else self._beside(effect, holder)
 
         try:
-            return await pump_awaiting(flow, perform)
+            return await pump_awaiting(flow, perform, reader)
         finally:
             if not self.kept:
                 self.close()

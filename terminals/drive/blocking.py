@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 from switch.wire.errors import FrameError
 from switch.wire.framing import Deframer
 from terminals.device.dialogue import Line
-from terminals.drive.pump import Reader, no_card, pump, with_card
+from terminals.drive.pump import Reader, no_card, pump
 from terminals.drive.replies import Waited, fits, waited_for
 from terminals.flow import Ask, Call, Flow, FlowEffect, HostUnreachable, TimedOut, Wait
 
@@ -60,7 +60,7 @@ class Session:
             return time.sleep(effect.seconds) if isinstance(effect, Wait) else None
 
         try:
-            return pump(with_card(flow, reader), perform)
+            return pump(flow, perform, reader)
         finally:
             if not self.kept:
                 self.close()
@@ -91,7 +91,10 @@ class Session:
         connection = self._connected(deadline)
         try:
             connection.settimeout(_left(deadline))
-            connection.sendall(self.line.wrap(body))
+            frame = self.line.wrap(body)
+            sent = connection.send(frame)
+            if sent < len(frame):
+                connection.sendall(frame[sent:])
         except TimeoutError:
             raise ConnectionAbortedError from None  # a part of a frame may have left: this stream is spoilt
         while True:

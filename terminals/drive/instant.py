@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
-from terminals.drive.pump import Reader, no_card, pump, with_card
+from terminals.drive.pump import Reader, no_card, pump
 from terminals.flow import Ask, Call, Flow, FlowEffect, PowerOff, TimedOut
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ def run(flow: Flow[T], host: Host, holder: Holder, reader: Reader = no_card) -> 
             return answer
         return holder(effect) if isinstance(effect, Ask) else None
 
-    return pump(with_card(flow, reader), perform)
+    return pump(flow, perform, reader)
 
 
 def cut_at(number: int, host: Host, after: bool = False) -> Host:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar
 
-from terminals.flow import Apdu, Ask, CardRemoved, Flow, FlowEffect, FlowError, Wait, through
+from terminals.flow import Apdu, Ask, CardRemoved, Flow, FlowEffect, FlowError, Wait
 
 T = TypeVar("T")
 
@@ -12,10 +12,11 @@ Reader: TypeAlias = Callable[[bytes], bytes]
 """The card in the reader: a command to its response; raises CardRemoved when the card is torn out."""
 
 
-def pump(flow: Flow[T], perform: Callable[[FlowEffect], Any]) -> T:
+def pump(flow: Flow[T], perform: Callable[[FlowEffect], Any], reader: Reader | None = None) -> T:
     """Run a flow to its end, every effect through `perform`, and give its result.
 
-    A FlowError of `perform` is thrown into the flow; what the flow does not deal with comes out.
+    With a `reader` the commands to the card go there. A FlowError of either is thrown into the flow; what the flow does
+    not deal with comes out.
     """
     answer: Any = None
     error: FlowError | None = None
@@ -24,7 +25,10 @@ def pump(flow: Flow[T], perform: Callable[[FlowEffect], Any]) -> T:
             effect = flow.throw(error) if error is not None else flow.send(answer)
             answer, error = None, None
             try:
-                answer = perform(effect)
+                if reader is not None and isinstance(effect, Apdu):
+                    answer = reader(effect.command)
+                else:
+                    answer = perform(effect)
             except FlowError as raised:
                 error = raised
     except StopIteration as end:
@@ -34,8 +38,10 @@ def pump(flow: Flow[T], perform: Callable[[FlowEffect], Any]) -> T:
         flow.close()
 
 
-async def pump_awaiting(flow: Flow[T], perform: Callable[[FlowEffect], Awaitable[Any]]) -> T:
-    """As `pump`, where every effect is awaited."""
+async def pump_awaiting(
+    flow: Flow[T], perform: Callable[[FlowEffect], Awaitable[Any]], reader: Reader | None = None
+) -> T:
+    """As `pump`, where every effect but those of the reader is awaited."""
     answer: Any = None
     error: FlowError | None = None
     try:
@@ -43,7 +49,10 @@ async def pump_awaiting(flow: Flow[T], perform: Callable[[FlowEffect], Awaitable
             effect = flow.throw(error) if error is not None else flow.send(answer)
             answer, error = None, None
             try:
-                answer = await perform(effect)
+                if reader is not None and isinstance(effect, Apdu):
+                    answer = reader(effect.command)
+                else:
+                    answer = await perform(effect)
             except FlowError as raised:
                 error = raised
     except StopIteration as end:
@@ -61,15 +70,6 @@ async def beside_host(effect: Ask | Wait | Apdu, holder: Callable[[Ask], Any]) -
     if isinstance(effect, Wait):
         return await asyncio.sleep(effect.seconds)
     raise CardRemoved
-
-
-def with_card(flow: Flow[T], reader: Reader) -> Flow[T]:
-    """The same flow with its commands to the card answered by `reader`: what is left is the driver's."""
-
-    def each(effect: FlowEffect) -> Flow[Any]:
-        return reader(effect.command) if isinstance(effect, Apdu) else (yield effect)
-
-    return through(flow, each)
 
 
 def no_card(command: bytes) -> bytes:

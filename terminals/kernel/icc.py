@@ -35,22 +35,17 @@ def build(plan: _Plan, values: Mapping[str, bytes]) -> bytes:
 
     Elements that would not fit into 255 bytes are left out too: the mandatory ones stand first.
     """
-    parts: list[bytes] = []
-    size = 0
-    for tag, head in plan:
-        value = values.get(tag)
-        if value:
-            size += len(head) + 1 + len(value)
-            if size > SIZE_MAX:
-                size -= len(head) + 1 + len(value)
-                continue
-            parts.append(head)
-            parts.append(_LENGTHS[len(value)])
-            parts.append(value)
-    return b"".join(parts)
+    parts = [head + _LENGTHS[len(value)] + value for tag, head in plan if (value := values.get(tag))]
+    data = b"".join(parts)
+    if len(data) > SIZE_MAX:
+        data = b""
+        for part in parts:
+            if len(data) + len(part) <= SIZE_MAX:
+                data += part
+    return data
 
 
-_LENGTHS: Final = tuple(bytes((n,)) if n < 0x80 else bytes((0x81, n)) for n in range(256))
+_LENGTHS: Final = tuple(tlv.written_size(size) for size in range(tlv.SIZE_MAX + 1))
 
 
 class FromIssuer:

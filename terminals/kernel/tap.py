@@ -183,9 +183,11 @@ def _answered(session: Session, unproven: Session | None) -> Flow[tuple[Outcome,
             return "declined", refused
         session.e_cash = True
         yield from read.records(session)
-    elif session.afl and "57" not in values and "5A" not in values:
-        yield from read.records(session)
-    read.account(session)
+        read.account(session)
+    elif "57" not in values:
+        if session.afl and "5A" not in values:
+            yield from read.records(session)
+        read.account(session)
     if session.cid == apdu.AC_TC:
         return "approved", ""
     return ("online", "") if session.cid == apdu.AC_ARQC else ("declined", "card_declined")
