@@ -17,6 +17,7 @@ from switch.wire.transactions import BATCH_ITEMS_MAX
 from terminals.device import load, torn
 from terminals.device.dialogue import Outcome
 from terminals.device.memory import Chip, Item
+from terminals.flow import PowerOff
 
 
 def shadows(member, chip):
@@ -118,6 +119,32 @@ def test_a_torn_tap_at_the_till_names_its_purse():
     assert shop.asked[-1] == "tap_again"
     assert [tags(item.chip.data)["9F74"] for item in shop.memory.offline] == [b"ECC001"] * 2
     assert shop.icc.state.balance == 10_000 - 700
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["before it heard", "after it paid"])
+@pytest.mark.parametrize("dark", [False, True], ids=["the card torn out", "power lost"])
+def test_a_sale_on_contacts_that_is_never_heard_of_is_listed(lost, dark):
+    shop = Shop("dual", 1)
+    shop.sign_in()
+    before = shop.icc.state.balance
+    assert sale(shop, 300).approved
+    assert (shop.memory.doubts, len(shop.memory.offline)) == ([], 1)
+    last, shop.lost = shop.apdus - 1, lost  # its GENERATE AC
+    if dark:
+        shop.dark_at = last
+        with pytest.raises(PowerOff):
+            sale(shop, 400)
+    else:
+        shop.torn_at = last
+        assert sale(shop, 400).state == "unsent"
+    (listed,) = shop.memory.doubts
+    assert (listed.kind, listed.amount_minor, listed.pan) == ("chip_offline_sale", 400, shop.card.pan)
+    assert listed.chip.e_cash
+    assert len(shop.memory.offline) == 1
+    assert shop.icc.state.balance == before - 300 - (400 if lost else 0)
+    shop.torn_at = shop.dark_at = -1
+    assert sale(shop, 500).approved
+    assert shop.memory.doubts == [listed], "another sale of the card says nothing about it"
 
 
 def test_a_purse_that_could_not_go_online_is_not_claimed_from():

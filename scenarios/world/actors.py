@@ -298,8 +298,9 @@ class Device:
             self._say(end, call.body)
 
     def _say(self, end: End, body: bytes) -> None:
-        self.sent.append(body)
-        del self.sent[:-4]
+        if self.road.hostile is None:  # what is spoilt on the way nobody hears as it was said
+            self.sent.append(body)
+            del self.sent[:-4]
         end.send(self.line.wrap(body))
 
     def _timed_out(self, turn: int) -> None:

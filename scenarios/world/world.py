@@ -28,7 +28,7 @@ from terminals.device import pos
 from terminals.fleet import memory_of
 
 TERMINALS, MACHINES = 11, 2
-HORIZON_S: Final = 420.0
+HORIZON_S: Final = 360.0
 AUTHORIZATIONS: Final = 305
 GIVE_UP_S: Final = 4 * HORIZON_S
 REST_S: Final = 3600.0

@@ -124,10 +124,11 @@ def _transact(
         if obstacle is not None:
             return Outcome(kind, "unsent", obstacle.response_code, reason=obstacle.kind, fields=obstacle.fields)
     in_field = interface == CONTACTLESS and kind == "sale"
+    keep = _about_to_pay if in_field else _may_pay if kind == "sale" else None
     request = reader.request(
         row.processing_code, amount_minor, memory.merchant_name, memory.stan % 999_999 + 1,
         force_online=force_online or kind != "sale" or len(memory.offline) >= reader.offline_max,
-        e_cash=e_cash, holder=card, keep=partial(_about_to_pay, memory, amount_minor) if in_field else None,
+        e_cash=e_cash, holder=card, keep=keep and partial(keep, memory, amount_minor),
     )  # fmt: skip
     if in_field and memory.torn:
         paid = yield from torn.proven(memory, reader)
@@ -135,8 +136,10 @@ def _transact(
             _keep(memory, paid, approved=True)
             if paid.amount_minor == amount_minor:
                 return _offline_outcome(kind, paid, "")
-    before = list(memory.torn)
+    before, doubts = list(memory.torn), list(memory.doubts)
     presented = yield from present(reader, interface, request)
+    if interface == CONTACT and presented.outcome != "ended":
+        memory.doubts = doubts  # the card was heard: whether it has paid is known
     torn.settle(memory, before, presented)
     if seen is not None:
         seen(presented)
@@ -163,6 +166,15 @@ def _about_to_pay(memory: Memory, amount_minor: int, session: Session) -> None:
         item.chip.e_cash = True
         item.chip.read = session.values
     torn.write(memory, item)
+
+
+def _may_pay(memory: Memory, amount_minor: int, session: Session) -> None:
+    """List a card on the contacts before it is asked to pay by itself: it debits as it answers, and power may be lost
+    before its answer is heard. Nobody can ask it later whether it did."""
+    item = _offline_item(memory, amount_minor, session.presented("approved", "", b""))
+    if item.chip is not None:
+        item.chip.e_cash = True
+    memory.doubts.append(item)
 
 
 def _reader(memory: Memory) -> Reader:

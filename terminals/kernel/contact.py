@@ -80,6 +80,8 @@ def start(kernel: Kernel, request: Request) -> Flow[Presented]:
         asked = yield from action.decide(session)
         if session.e_cash and asked == apdu.AC_ARQC and not session.pin and cvm.takes_online_pin(session):
             yield from cvm.online_pin_anyway(session)
+        if asked == apdu.AC_TC and session.e_cash and request.keep is not None:
+            request.keep(session)
         got = yield from action.generate(session, asked)
         outcome, reason = yield from _first(session, asked, got)
     except Ended as end:
