@@ -168,6 +168,11 @@ def test_no_field_of_free_text_leaks_a_card(de: int, before: str, size: int, aft
         assert pan.encode().hex() not in shown.lower()
 
 
+def test_a_key_block_that_begins_like_a_usage_is_starred() -> None:
+    assert set(masked(62, b"NK" + bytes(57) + b"\x80")) == {"*"}
+    assert masked(48, b"NK" + bytes(16)) == "4E4B" + "*" * 32
+
+
 @given(st.sampled_from((24, 40, 57, 60, 84, 104)), st.data())
 def test_key_blocks_are_starred(size: int, data: st.DataObject) -> None:
     keys = data.draw(st.binary(min_size=size, max_size=size))

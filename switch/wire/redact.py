@@ -201,7 +201,7 @@ def _masked_bytes(de: int | str, data: bytes) -> str:
 
 def _masked_private(de: int | str, data: bytes) -> str:
     """Private binary fields: text is scrubbed, PIN and key usages starred, downloads of public keys pass."""
-    usage = _PIN_USAGE.match(data)
+    usage = _PIN_USAGE.match(data) if de != 62 else None  # key blocks may begin with anything
     if usage is not None:
         return usage[0].hex().upper() + STAR * (2 * (len(data) - usage.end()))
     if _printable(data, chinese=de != 62):
