@@ -18,12 +18,12 @@ UNKNOWN, ON_US, OFF_US = "unknown", "on-us", "off-us"
 
 
 class Statistics:
-    """One int a counter, and answers by kind, by response code, and by (kind, code, on-us or off-us or unknown).
+    """One int a counter, and answers by (kind, code, on-us or off-us or unknown).
 
     `violations` counts what can never happen; every one of them must stay 0.
     """
 
-    __slots__ = ("by_kind", "by_outcome", "by_response", "reversals", "violations", *_PLAIN)
+    __slots__ = ("by_outcome", "reversals", "violations", *_PLAIN)
 
     messages: int
     bad_frames: int
@@ -65,8 +65,6 @@ class Statistics:
     def __init__(self) -> None:
         for name in _PLAIN:
             setattr(self, name, 0)
-        self.by_kind: dict[str, int] = {}
-        self.by_response: dict[str, int] = {}
         self.by_outcome: dict[tuple[str, str, str], int] = {}
         self.reversals = dict.fromkeys(_REVERSAL_REASONS, 0)
         self.violations = dict.fromkeys(_INVARIANTS, 0)
@@ -78,10 +76,24 @@ class Statistics:
             self.approved += 1
         else:
             self.declined += 1
-        self.by_kind[kind] = self.by_kind.get(kind, 0) + 1
-        self.by_response[code] = self.by_response.get(code, 0) + 1
         outcome = (kind, code, on_us)
         self.by_outcome[outcome] = self.by_outcome.get(outcome, 0) + 1
+
+    @property
+    def by_kind(self) -> dict[str, int]:
+        """Answers by kind of transaction."""
+        return self._by(0)
+
+    @property
+    def by_response(self) -> dict[str, int]:
+        """Answers by response code."""
+        return self._by(1)
+
+    def _by(self, place: int) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for outcome, count in self.by_outcome.items():
+            found[outcome[place]] = found.get(outcome[place], 0) + count
+        return found
 
     def reversal(self, reason: str) -> None:
         """A reversal was begun; the first word of its reason counts."""
@@ -94,8 +106,8 @@ class Statistics:
         plain: dict[str, Any] = {name: getattr(self, name) for name in _PLAIN}
         return {
             **plain,
-            "by_kind": dict(self.by_kind),
-            "by_response": dict(self.by_response),
+            "by_kind": self.by_kind,
+            "by_response": self.by_response,
             "reversals": dict(self.reversals),
             "violations": dict(self.violations),
         }

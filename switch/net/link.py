@@ -180,7 +180,7 @@ class LinkProtocol(asyncio.Protocol):
         transport.write(data)
         if self._keep_alive_s:
             self._said = self._performer.loop.time()
-        if self._pressure and self._pressure.overrun():
+        if self._pressure and self._pressure.paused and self._pressure.overrun():
             self._performer.cut["pressure"] += 1
             transport.abort()
 

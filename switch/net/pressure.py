@@ -10,23 +10,23 @@ class Pressure:
     """Watches one transport's write buffer.
 
     While it is over its high-water mark the peer's own bytes are left unread; over the hard limit the connection is
-    aborted, so that one peer can hold no more than HARD_LIMIT bytes of ours.
+    aborted, so that one peer can hold no more than HARD_LIMIT bytes of ours. `paused` stands while it is over the mark.
     """
 
-    __slots__ = ("_held", "_paused", "_transport")
+    __slots__ = ("_held", "_transport", "paused")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        self._paused = self._held = False
+        self.paused = self._held = False
         transport.set_write_buffer_limits(high=HIGH_WATER)
 
     def pause_writing(self) -> None:
-        self._paused = True
+        self.paused = True
         if not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        self._paused = False
+        self.paused = False
         if not self._held and not self._transport.is_closing():
             self._transport.resume_reading()
 
@@ -35,7 +35,7 @@ class Pressure:
         if held == self._held:
             return
         self._held = held
-        if self._transport.is_closing() or self._paused:
+        if self._transport.is_closing() or self.paused:
             return
         if held:
             self._transport.pause_reading()
@@ -43,5 +43,5 @@ class Pressure:
             self._transport.resume_reading()
 
     def overrun(self) -> bool:
-        """After a write: whether the peer has to be cut off."""
-        return self._paused and self._transport.get_write_buffer_size() > HARD_LIMIT
+        """After a write while `paused`: whether the peer has to be cut off."""
+        return self._transport.get_write_buffer_size() > HARD_LIMIT
