@@ -323,11 +323,11 @@ def test_a_knee_is_found_between_what_held_and_what_broke() -> None:
         return told(10.0 if rate <= 330 else 90.0, per_second=rate)
 
     found = asyncio.run(knee.knee(run, knee.Thresholds(p99_ms=50.0), 100.0, 2.0, 3))
-    assert asked == [100.0, 200.0, 400.0, 300.0, 350.0, 325.0]
+    assert asked == [100.0, 200.0, 400.0, 400.0, 300.0, 350.0, 350.0, 325.0]
     assert (found["knee_per_s"], found["broke_at_per_s"]) == (325.0, 350.0)
     assert found["broken"] == "p99 90 ms > 50 ms"
     first = asyncio.run(knee.knee(run, knee.Thresholds(p99_ms=5.0), 100.0))
-    assert (first["knee_per_s"], len(first["steps"])) == (0.0, 1)
+    assert (first["knee_per_s"], len(first["steps"])) == (0.0, 2)
 
 
 def test_the_limit_is_named_by_what_its_processes_used() -> None:

@@ -98,7 +98,8 @@ async def knee(
     watch: Watch | None = None,
     tell: Callable[[Step], None] = lambda step: None,
 ) -> dict[str, Any]:
-    """Step up from `first` by `factor` until something breaks, then halve the gap `refine` times.
+    """Step up from `first` by `factor` until something breaks, then halve the gap `refine` times. A step that broke is
+    tried once more: a machine that stood still for a moment is no limit.
 
     `run` plays a step at a rate. Returns the highest rate that held (0 where the first broke), the lowest that broke
     (None where none did up to `most`), the limit, and the steps.
@@ -107,6 +108,9 @@ async def knee(
     held, broke = 0.0, None
 
     async def step(rate: float) -> bool:
+        return await once(rate) or await once(rate)
+
+    async def once(rate: float) -> bool:
         if watch is not None:
             watch.busy(1.0)
         figures = await run(rate)
