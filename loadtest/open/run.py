@@ -160,6 +160,14 @@ async def play(
     if ready is None:
         ready = Ready(order)
         await ready.enter(order)
+    with collected_seldom():  # before the clock starts: a fleet's memory takes long to look through
+        return await _played(order, out, tell, ready, arrivals)
+
+
+async def _played(
+    order: Order, out: Path | None, tell: Callable[[dict[str, float]], None], ready: Ready,
+    arrivals: Iterator[float | None] | None,
+) -> dict[str, Any]:  # fmt: skip
     draw = ready.draw
     frames = (
         [prepared(till.memory, ready.line, ready.people, order.entry) for till in ready.tills]
@@ -179,8 +187,6 @@ async def play(
             ready.tills, ready.line, ready.people, order.entry, order.mix, record, draw, order.think_s, order.batch
         )  # fmt: skip
         work.engine = engine
-    seldom = contextlib.ExitStack()
-    seldom.enter_context(collected_seldom())
     cpu = time.process_time()
     teller = asyncio.get_running_loop().create_task(_tell(record, tell))
     came = 0.0
@@ -190,7 +196,6 @@ async def play(
     finally:
         used = time.process_time() - cpu
         teller.cancel()
-        seldom.close()
         record.close()
         owing = 0
         if isinstance(work, Counter):
