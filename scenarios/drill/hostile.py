@@ -1,7 +1,14 @@
-"""Peers that mean harm: each connection does one bad thing again and again until it is told to stop."""
+"""Peers that mean harm: each connection does one bad thing again and again until it is told to stop.
+
+They are a process of their own: what they cost whoever measures would be taken for what they cost the switch.
+
+    python -m scenarios.drill.hostile HOST PORT COUNT SEED
+"""
 
 import asyncio
+import json
 import random
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -27,6 +34,31 @@ def _framed(body: bytes) -> bytes:
 
 
 class Hostile:
+    """The process of `count` hostile connections to a host."""
+
+    def __init__(self, host: str, port: int, count: int, seed: int) -> None:
+        self._arguments = [host, str(port), str(count), str(seed)]
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Begin; returns when it has begun."""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "scenarios.drill.hostile", *self._arguments,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert self._process.stdout is not None
+        await self._process.stdout.readline()
+
+    async def stop(self) -> dict[str, int]:
+        """End; how often what was done."""
+        if self._process is None:
+            return {}
+        told, _ = await self._process.communicate(b"")
+        did: dict[str, int] = json.loads(told or b"{}")
+        return did
+
+
+class Peers:
     """`count` hostile connections to a host, of all kinds in turn."""
 
     def __init__(self, host: str, port: int, count: int, seed: int) -> None:
@@ -110,3 +142,18 @@ class Hostile:
         for _ in range(20):
             _, writer = await self._connect()
             writer.transport.abort()
+
+
+async def _until_told(host: str, port: int, count: int, seed: int) -> dict[str, int]:
+    """Do harm until the standard input ends."""
+    peers, loop = Peers(host, port, count, seed), asyncio.get_running_loop()
+    sys.stdout.write("begun\n")
+    sys.stdout.flush()
+    peers.start()
+    await loop.run_in_executor(None, sys.stdin.read)
+    return await peers.stop()
+
+
+if __name__ == "__main__":
+    did = asyncio.run(_until_told(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))
+    sys.stdout.write(json.dumps(did) + "\n")

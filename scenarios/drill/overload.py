@@ -271,7 +271,7 @@ async def beside_hostile(one: Ramp, tell: Any) -> dict[str, Any]:
     for number in range(one.order.hostile):
         for times, peers in ((calm, 0), (beset, count)) if number % 2 == 0 else ((beset, count), (calm, 0)):
             hostile = Hostile(one.yard.host, one.yard.port, peers, one.order.seed + number)
-            hostile.start()
+            await hostile.start()
             tally = await one.offered(healthy, HEALTHY_RATE, PHASE_S)
             times.append(quantile(tally.times, 0.99) * 1000 if tally.good == tally.sent else math.inf)
             for what, done in (await hostile.stop()).items():
