@@ -14,11 +14,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
+from scenarios.drill.yard import DrillFailed
 from switch.wire.framing import pos_header
 
 TPDU: Final = bytes.fromhex("6000030000")
 PAUSE_S: Final = 0.05
 WAIT_S: Final = 1.0
+_BEGUN: Final = b"begun\n"
 
 
 def stranger() -> bytes:
@@ -34,7 +36,8 @@ def _framed(body: bytes) -> bytes:
 
 
 class Hostile:
-    """The process of `count` hostile connections to a host."""
+    """The process of `count` hostile connections to a host. Raises DrillFailed where it does not do what it is for: a
+    measurement beside it would be one beside nobody."""
 
     def __init__(self, host: str, port: int, count: int, seed: int) -> None:
         self._arguments = [host, str(port), str(count), str(seed)]
@@ -47,14 +50,17 @@ class Hostile:
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         assert self._process.stdout is not None
-        await self._process.stdout.readline()
+        if await self._process.stdout.readline() != _BEGUN:
+            raise DrillFailed("the hostile peers' process did not begin")
 
     async def stop(self) -> dict[str, int]:
         """End; how often what was done."""
         if self._process is None:
             return {}
         told, _ = await self._process.communicate(b"")
-        did: dict[str, int] = json.loads(told or b"{}")
+        if self._process.returncode:
+            raise DrillFailed(f"the hostile peers' process ended with code {self._process.returncode}")
+        did: dict[str, int] = json.loads(told)
         return did
 
 
@@ -146,11 +152,11 @@ class Peers:
 
 async def _until_told(host: str, port: int, count: int, seed: int) -> dict[str, int]:
     """Do harm until the standard input ends."""
-    peers, loop = Peers(host, port, count, seed), asyncio.get_running_loop()
-    sys.stdout.write("begun\n")
-    sys.stdout.flush()
+    peers = Peers(host, port, count, seed)
     peers.start()
-    await loop.run_in_executor(None, sys.stdin.read)
+    sys.stdout.buffer.write(_BEGUN)
+    sys.stdout.buffer.flush()
+    await asyncio.to_thread(sys.stdin.read)
     return await peers.stop()
 
 
