@@ -51,6 +51,7 @@ class Hostile:
         )  # fmt: skip
         assert self._process.stdout is not None
         if await self._process.stdout.readline() != _BEGUN:
+            await self._process.communicate(b"")
             raise DrillFailed("the hostile peers' process did not begin")
 
     async def stop(self) -> dict[str, int]:
