@@ -190,7 +190,7 @@ def storm_(
 def overload_(
     terminals: Terminals = 3_000,
     seconds: Annotated[float, typer.Option(min=1, help="Length of each step.")] = 5.0,
-    hostile: Annotated[int, typer.Option(min=0, help="Rounds with and without hostile peers; 0: none.")] = 10,
+    hostile: Annotated[int, typer.Option(min=0, help="Rounds with and without hostile peers; 0: none.")] = 20,
     patience: Annotated[float, typer.Option(min=0.1, help="Seconds after which an answer is of no use.")] = 5.0,
     seed: Seed = 1,
     directory: Dir = DIRECTORY / "overload",
