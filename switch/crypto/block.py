@@ -146,13 +146,18 @@ def cbc_encrypt(suite: str, key: bytes, iv: bytes, data: bytes) -> bytes:
     return cbc_encryptor(suite, key, iv).update(data)
 
 
+def encrypt_once(suite: str, key: bytes, data: bytes) -> bytes:
+    """Whole blocks in ECB under a key that is used this once."""
+    if suite == "3des" and len(key) in suite_of(suite).lengths and not len(data) % suite_of(suite).block:
+        made = des.encrypt_once(key, data)
+        if made is not None:
+            return made
+    return ecb_encryptor(suite, key)(data)
+
+
 def kcv(suite: str, key: bytes, length: int = 4) -> bytes:
     """The check value (校验值): the first bytes of a zero block under the key.
 
     Single DES for an 8-byte key, 3DES for 16 and 24; 16 zero bytes for SM4 and AES.
     """
-    if suite == "3des" and len(key) in suite_of(suite).lengths:
-        value = des.encrypt_block(key, bytes(8))
-        if value is not None:
-            return value[:length]
-    return ecb_encryptor(suite, key)(bytes(suite_of(suite).block))[:length]
+    return encrypt_once(suite, key, bytes(suite_of(suite).block))[:length]

@@ -100,9 +100,9 @@ def _bench() -> tuple["ctypes.Array[ctypes.c_char]", "ctypes.Array[ctypes.c_char
     return schedules, out, ctypes.addressof(schedules), ctypes.addressof(out)
 
 
-def encrypt_block(key: bytes, block: bytes) -> bytes | None:
-    """One block under a key of 8, 16 or 24 bytes that is used this once, as for a check value: half of what a context
-    of the library takes. None where this system has no such library."""
+def encrypt_once(key: bytes, data: bytes) -> bytes | None:
+    """Whole blocks in ECB under a key of 8, 16 or 24 bytes that is used this once, as for a check value: half of what a
+    context of the library takes. None where this system has no such library."""
     library = _library()
     if library is None:
         return None
@@ -116,6 +116,9 @@ def encrypt_block(key: bytes, block: bytes) -> bytes | None:
     if size > 16:
         third = second + _SCHEDULE
         schedule(key[16:], third)
-    library.DES_ecb3_encrypt(block, where, first, second, third, _ENCRYPT)
+    made = b""
+    for at in range(0, len(data), _BLOCK):
+        library.DES_ecb3_encrypt(data[at : at + _BLOCK], where, first, second, third, _ENCRYPT)
+        made += out.raw
     ctypes.memset(first, 0, 3 * _SCHEDULE)
-    return out.raw
+    return made
