@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from switch.crypto import block, once
 from switch.crypto.block import (
     BlockCipher,
     adjust_parity,
@@ -14,8 +15,10 @@ from switch.crypto.block import (
     cipher,
     ecb_decryptor,
     ecb_encryptor,
+    encrypt_once,
     expand_des,
     kcv,
+    suite_of,
 )
 from switch.crypto.digest import sm3
 from switch.crypto.errors import CryptoError
@@ -97,3 +100,35 @@ def test_a_cipher_shows_and_gives_away_nothing() -> None:
     for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="not to be pickled or copied"):
             attempt(one)
+
+
+ONCE = st.sampled_from([("3des", 8), ("3des", 16), ("3des", 24), ("sm4", 16), ("aes", 16), ("aes", 24), ("aes", 32)])
+
+
+@given(ONCE.flatmap(lambda kind: st.tuples(st.just(kind[0]), st.binary(min_size=kind[1], max_size=kind[1]))), st.data())
+def test_blocks_under_a_key_used_once_are_those_of_a_context(kind: tuple[str, bytes], data: st.DataObject) -> None:
+    suite, key = kind
+    size = suite_of(suite).block * data.draw(st.integers(1, 4))
+    text = data.draw(st.binary(min_size=size, max_size=size))
+    assert encrypt_once(suite, key, text) == ecb_encryptor(suite, key)(text)
+
+
+def test_the_systems_cipher_is_taken_where_it_is_and_missed_where_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, made = bytes(range(32)), {}
+    kinds = [("3des", KEY), ("3des", KEY[:8]), ("sm4", KEY), ("aes", KEY * 2)]
+    for suite, key in kinds:
+        made[suite, key] = encrypt_once(suite, key, text)
+    monkeypatch.setattr(once, "_library", lambda: None)
+    assert once.encryptor("SM4-ECB") is None
+    monkeypatch.setattr(block, "_once", lambda suite, size: None)
+    assert made == {(suite, key): encrypt_once(suite, key, text) for suite, key in kinds}
+
+
+def test_a_cipher_that_openssl_does_not_know_is_none() -> None:
+    assert once.encryptor("NO-SUCH-ECB") is None
+
+
+@pytest.mark.parametrize(("suite", "key", "data"), [("sm4", 8, 16), ("3des", 8, 12), ("3des", 7, 8), ("sm4", 16, 8)])
+def test_a_key_used_once_is_of_the_right_length_and_its_blocks_are_whole(suite: str, key: int, data: int) -> None:
+    with pytest.raises(CryptoError):
+        encrypt_once(suite, bytes(key), bytes(data))

@@ -88,6 +88,24 @@ def test_export_and_import_meet(kind: tuple[str, int], under: str) -> None:
     assert theirs.mac("zak", "cup-ecb", b"0800") == ours.mac("zak", "cup-ecb", b"0800")
 
 
+@pytest.mark.parametrize("suite", ["3des", "sm4"])
+def test_keys_issued_together_are_those_exported_one_by_one(hsm: Hsm, suite: str) -> None:
+    hsm.import_clear("tmk/1", "tmk", suite, TMK)
+    wanted = [("pik", 16), ("mak", 8 if suite == "3des" else 16), ("tdk", 16)]
+    issued = hsm.issue("1", suite, wanted)
+    assert [record for _, record in issued] == [hsm.record(f"{usage}/1") for usage, _ in wanted]
+    for (usage, length), (wrapped, record) in zip(wanted, issued, strict=True):
+        assert (wrapped, record.kcv) == hsm.export(f"{usage}/1", "tmk/1")
+        assert len(wrapped) == length
+        assert kcv(suite, cipher(suite, TMK).decrypt(wrapped)) == record.kcv
+    assert len({wrapped for wrapped, _ in issued}) == 3
+    with pytest.raises(CryptoError, match="carries no keys of"):
+        hsm.issue("1", "sm4" if suite == "3des" else "3des", [("pik", 16)])
+    with pytest.raises(CryptoError, match="carries no zpk"):
+        hsm.issue("1", suite, [("pik", 16), ("zpk", 16)])
+    assert hsm.record("pik/1") == issued[0].record, "nothing was put in its place"
+
+
 def test_a_wrong_check_value_leaves_the_key_that_was_there(hsm: Hsm) -> None:
     before = hsm.record("pik")
     wrapped = hsm.export("pik", "tmk").wrapped

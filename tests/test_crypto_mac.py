@@ -163,21 +163,10 @@ def test_one_mac_leaves_nothing_to_the_next(suite: str, messages: list[bytes]) -
         assert kept(data) == mac.cup_ecb_mac(cipher(suite, DOUBLE), data)
 
 
-@given(
-    st.sampled_from([8, 16, 24]).flatmap(lambda n: st.binary(min_size=n, max_size=n)), st.binary(min_size=8, max_size=8)
-)
-def test_one_block_by_the_system_is_ours(key: bytes, block: bytes) -> None:
-    theirs = des.encrypt_block(key, block)
-    if theirs is None:
-        pytest.skip("this system has no libcrypto with single DES")
-    assert theirs == cipher("3des", key).encrypt(block)
-
-
 def test_without_the_systems_single_des_the_macs_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     key, data = bytes(range(1, 17)), bytes(range(109))
     with_it = mac.message_mac("x9.19", "3des", key)(data), mac.message_mac("x9.9", "3des", key[:8])(data)
     monkeypatch.setattr(des, "_library", lambda: None)
     assert des.chain(key[:8]) is None
     assert des.retail(key) is None
-    assert des.encrypt_block(key, bytes(8)) is None
     assert with_it == (mac.message_mac("x9.19", "3des", key)(data), mac.message_mac("x9.9", "3des", key[:8])(data))

@@ -98,9 +98,10 @@ def test_a_tick_says_when_the_next_one_is_due() -> None:
 def test_a_command_is_counted_once_however_it_is_done() -> None:
     hsm = MeteredHsm(bytes(32), lambda n: bytes(at & 0xFF for at in range(n)))
     hsm.import_clear("tmk/1", "tmk", "sm4", bytes(range(16)))
-    given, kcv = hsm.issue("mak/1", "mak", "sm4", 16, "tmk/1")
+    ((given, record),) = hsm.issue("1", "sm4", [("mak", 16)])
     assert hsm.operations == 1
-    assert (given, kcv) == hsm.export("mak/1", "tmk/1")
+    assert record == hsm.record("mak/1")
+    assert (given, record.kcv) == hsm.export("mak/1", "tmk/1")
     mac = hsm.mac("mak/1", "cup-ecb", b"data")
     assert hsm.operations == 2
     assert hsm.verify_mac("mak/1", "cup-ecb", b"data", mac)

@@ -6,14 +6,14 @@ block to the next, so one context per key and direction serves for ever. Context
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm, Cipher, CipherContext
 from cryptography.hazmat.primitives.ciphers.algorithms import AES, SM4
 from cryptography.hazmat.primitives.ciphers.modes import CBC, ECB
 
-from switch.crypto import des
+from switch.crypto import once
 from switch.crypto.errors import CryptoError
 
 Transform = Callable[[bytes], bytes]
@@ -146,13 +146,32 @@ def cbc_encrypt(suite: str, key: bytes, iv: bytes, data: bytes) -> bytes:
     return cbc_encryptor(suite, key, iv).update(data)
 
 
+_ONCE: Final = {
+    ("3des", 16): "DES-EDE-ECB", ("3des", 24): "DES-EDE3-ECB", ("sm4", 16): "SM4-ECB",
+    ("aes", 16): "AES-128-ECB", ("aes", 24): "AES-192-ECB", ("aes", 32): "AES-256-ECB",
+}  # fmt: skip
+
+
+@lru_cache
+def _once(suite: str, size: int) -> once.Once | None:
+    """The system's cipher for keys of so many bytes, once it has proved itself beside ours."""
+    made = once.encryptor(_ONCE[suite, size]) if (suite, size) in _ONCE else None
+    key, data = bytes(range(size)), bytes(range(2 * suite_of(suite).block))
+    return made if made is not None and made(key, data) == ecb_encryptor(suite, key)(data) else None
+
+
+def encrypt_once(suite: str, key: bytes, data: bytes) -> bytes:
+    """Whole blocks in ECB under a key that is used this once."""
+    whole = key * 2 if suite == "3des" and len(key) == 8 else key
+    encrypt = _once(suite, len(whole))
+    if encrypt is None or len(data) % suite_of(suite).block:
+        return ecb_encryptor(suite, key)(data)
+    return encrypt(whole, data)
+
+
 def kcv(suite: str, key: bytes, length: int = 4) -> bytes:
     """The check value (校验值): the first bytes of a zero block under the key.
 
     Single DES for an 8-byte key, 3DES for 16 and 24; 16 zero bytes for SM4 and AES.
     """
-    if suite == "3des" and len(key) in suite_of(suite).lengths:
-        value = des.encrypt_block(key, bytes(8))
-        if value is not None:
-            return value[:length]
-    return ecb_encryptor(suite, key)(bytes(suite_of(suite).block))[:length]
+    return encrypt_once(suite, key, bytes(suite_of(suite).block))[:length]

@@ -31,7 +31,6 @@ def _library() -> ctypes.PyDLL | None:
             library.DES_set_key_unchecked.argtypes = [text, place]
             library.DES_cbc_cksum.argtypes = [text, place, length, place, text]
             library.DES_ede3_cbc_encrypt.argtypes = [text, place, length, place, place, place, place, ctypes.c_int]
-            library.DES_ecb3_encrypt.argtypes = [text, place, place, place, place, ctypes.c_int]
         except (OSError, AttributeError):
             continue
         key, data, checksum = _PROOF
@@ -91,31 +90,3 @@ def retail(key: bytes) -> LastBlock | None:
         return made
 
     return mac
-
-
-@lru_cache(maxsize=1)
-def _bench() -> tuple["ctypes.Array[ctypes.c_char]", "ctypes.Array[ctypes.c_char]", int, int]:
-    """Room for three schedules and a block, and where they are."""
-    schedules, out = ctypes.create_string_buffer(3 * _SCHEDULE), ctypes.create_string_buffer(_BLOCK)
-    return schedules, out, ctypes.addressof(schedules), ctypes.addressof(out)
-
-
-def encrypt_block(key: bytes, block: bytes) -> bytes | None:
-    """One block under a key of 8, 16 or 24 bytes that is used this once, as for a check value: half of what a context
-    of the library takes. None where this system has no such library."""
-    library = _library()
-    if library is None:
-        return None
-    _, out, first, where = _bench()
-    schedule, size = library.DES_set_key_unchecked, len(key)
-    second, third = first, first  # K is KKK, K1K2 is K1K2K1
-    schedule(key[:8], first)
-    if size > 8:
-        second = first + _SCHEDULE
-        schedule(key[8:16], second)
-    if size > 16:
-        third = second + _SCHEDULE
-        schedule(key[16:], third)
-    library.DES_ecb3_encrypt(block, where, first, second, third, _ENCRYPT)
-    ctypes.memset(first, 0, 3 * _SCHEDULE)
-    return out.raw

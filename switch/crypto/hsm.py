@@ -5,9 +5,7 @@ another label, or declared to be of another kind, does not open. Working with a 
 made from the record when first asked for and kept among a bounded number of others: tens of thousands of terminals
 share a few thousand contexts. Nothing here holds, shows, writes or pickles a clear key.
 
-A key serves one purpose. Key-encrypting keys `tmk` and `zmk`; PIN keys `pik` and `zpk`; MAC keys `mak` and `zak`;
-track keys `tdk`; issuer master keys of chip cards `imk`; `store` seals data, `hash` makes keyed hashes, `pvk` PIN
-references. One thread uses one Hsm.
+A key serves one purpose (`purposes`). One thread uses one Hsm.
 """
 
 import hmac
@@ -15,7 +13,7 @@ import json
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Self, cast
 
@@ -23,22 +21,17 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from switch.crypto import numbers, pinblock, script
-from switch.crypto.block import Transform, adjust_parity, ecb_decryptor, ecb_encryptor, ecb_update, kcv, suite_of
+from switch.crypto.block import Transform, adjust_parity, encrypt_once, kcv, suite_of
 from switch.crypto.cryptogram import IssuerKey, SessionKey
-from switch.crypto.digest import keyed_digest
 from switch.crypto.errors import CryptoError, KcvMismatch, KeyBlockError, KeyNotFound, MacMismatch
-from switch.crypto.mac import ALGORITHMS, message_mac
+from switch.crypto.mac import ALGORITHMS
+from switch.crypto.purposes import CARRIES, PURPOSES, PURPOSES_OF, USAGES, PinCipher
 from switch.crypto.records import KeyRecord, Records
 from switch.crypto.track import open_track
 
-__all__ = ["CARRIES", "USAGES", "Exported", "Hsm", "KeyRecord"]
+__all__ = ["CARRIES", "USAGES", "Exported", "Hsm", "Issued", "KeyRecord"]
 
 NONCE = 12
-# Which keys may travel under which: a terminal's under its TMK, the network's under the ZMK.
-CARRIES = {"tmk": frozenset({"tmk", "pik", "mak", "tdk"}), "zmk": frozenset({"zmk", "zpk", "zak"})}
-USAGES = frozenset({*CARRIES["tmk"], *CARRIES["zmk"], "store", "hash", "pvk", "imk"})
-_PIN_KEYS = frozenset({"pik", "zpk"})
-_MAC_KEYS = frozenset({"mak", "zak"})
 
 
 class Exported(NamedTuple):
@@ -48,29 +41,17 @@ class Exported(NamedTuple):
     kcv: bytes
 
 
-class _PinCipher(NamedTuple):
-    block: int
-    transform: Transform
+class Issued(NamedTuple):
+    """A fresh key: cipher text under its terminal's master key (ECB), and its record."""
+
+    wrapped: bytes
+    record: KeyRecord
 
 
-# What can be done with a key: the usages that allow it, and the maker of its context from suite and clear key.
-_PURPOSES: dict[str, tuple[frozenset[str], Callable[[str, bytes], Any]]] = {
-    "wrap": (frozenset(CARRIES), ecb_encryptor),
-    "unwrap": (frozenset(CARRIES), ecb_decryptor),
-    # Bare contexts: what they are given has the size of a block (0.3 us).
-    "seal PINs": (_PIN_KEYS, lambda suite, key: _PinCipher(suite_of(suite).block, ecb_update(suite, key))),
-    "open PINs": (_PIN_KEYS, lambda suite, key: _PinCipher(suite_of(suite).block, ecb_update(suite, key, False))),
-    "open tracks": (frozenset({"tdk"}), ecb_decryptor),
-    "seal": (frozenset({"store"}), lambda suite, key: AESGCM(key)),
-    "seal numbers": (frozenset({"store"}), lambda suite, key: numbers.sealer(key)),
-    "open numbers": (frozenset({"store"}), lambda suite, key: numbers.opener(key)),
-    "hash": (frozenset({"hash"}), lambda suite, key: keyed_digest(key)),
-    "refer to PINs": (frozenset({"pvk"}), lambda suite, key: keyed_digest(key)),
-    "derive": (frozenset({"imk"}), IssuerKey),
-    **{name: (_MAC_KEYS, partial(message_mac, name)) for name in ALGORITHMS},
-}
-
-_PURPOSES_OF = {usage: [name for name, (usages, _) in _PURPOSES.items() if usage in usages] for usage in USAGES}
+def _cut(data: bytes, lengths: Iterable[int]) -> list[bytes]:
+    """Parts of these lengths, one after another."""
+    parts = BytesIO(data)
+    return [parts.read(length) for length in lengths]
 
 
 def _binding(label: str, usage: str, suite: str) -> bytes:
@@ -110,23 +91,32 @@ class Hsm:
 
     def generate(self, label: str, usage: str, suite: str, length: int = 16) -> None:
         """A fresh random key (DES keys with odd parity and unlike halves); it replaces one of the same usage."""
-        self._put(label, usage, suite, self._fresh(suite, length))
+        self._put(label, usage, suite, self._fresh(suite, self._entropy(length)))
 
-    def issue(self, label: str, usage: str, suite: str, length: int, under: str) -> Exported:
-        """`generate` and `export` in one: a fresh key, given out under `under`."""
-        self._may_carry(under, usage)
-        key = self._fresh(suite, length)
-        kcv = self._put(label, usage, suite, key)
-        return Exported(self._context(under, "wrap")(key), kcv)
+    def issue(self, owner: str, suite: str, wanted: Iterable[tuple[str, int]]) -> list[Issued]:
+        """Fresh keys of one terminal, a usage and a length each, given out under its master key.
 
-    def _fresh(self, suite: str, length: int) -> bytes:
+        `generate` and `export` of each in one; the context is thrown away, nobody wants it before the next sign-in.
+        """
+        usages, lengths = zip(*wanted, strict=True)
+        master = self._carrier(f"tmk/{owner}", *usages)
+        if master.suite != suite:
+            raise CryptoError(f"key {master.label!r} is of {master.suite} and carries no keys of {suite}")
+        keys = [self._fresh(suite, drawn) for drawn in _cut(self._entropy(sum(lengths)), lengths)]
+        wrapped = _cut(encrypt_once(suite, self._clear(master), b"".join(keys)), lengths)
+        records = [self._put(f"{usage}/{owner}", usage, suite, key) for usage, key in zip(usages, keys, strict=True)]
+        return list(map(Issued, wrapped, records))
+
+    def _fresh(self, suite: str, drawn: bytes) -> bytes:
+        """A key of these random bytes."""
+        length = len(drawn)
         if length not in suite_of(suite).lengths:
             raise CryptoError(f"no {suite} key has {length} bytes")
-        key = self._entropy(length)
-        if suite == "3des":
-            key = adjust_parity(key)
-            while length > 8 and key[:8] == key[8:16]:
-                key = adjust_parity(self._entropy(length))
+        if suite != "3des":
+            return drawn
+        key = adjust_parity(drawn)
+        while length > 8 and key[:8] == key[8:16]:
+            key = adjust_parity(self._entropy(length))
         return key
 
     def import_clear(self, label: str, usage: str, suite: str, *components: bytes) -> None:
@@ -149,7 +139,7 @@ class Hsm:
         A DES MAK of 8 bytes and 8 zero bytes, as DE62 carries it, is taken as single-length.
         `kcv`: 3 to 8 leading bytes of the check value; KcvMismatch leaves the label as it was.
         """
-        self._may_carry(under, usage)
+        self._carrier(under, usage)
         if suite == "3des" and usage == "mak" and len(wrapped) == 16 and not any(wrapped[8:]):
             wrapped = wrapped[:8]
         self._put(label, usage, suite, self._context(under, "unwrap")(wrapped), kcv)
@@ -157,16 +147,19 @@ class Hsm:
     def export(self, label: str, under: str) -> Exported:
         """The key in ECB under `under`, of its own length (a single-length MAK: 8 bytes), and its check value."""
         record = self.record(label)
-        self._may_carry(under, record.usage)
+        self._carrier(under, record.usage)
         return Exported(self._context(under, "wrap")(self._clear(record)), record.kcv)
 
-    def _may_carry(self, under: str, usage: str) -> None:
-        carrier = self.record(under).usage
-        if usage not in CARRIES.get(carrier, ()):
-            raise CryptoError(f"key {under!r} is a {carrier} and carries no {usage}")
+    def _carrier(self, under: str, *usages: str) -> KeyRecord:
+        """The key-encrypting key that may carry such keys."""
+        carrier = self.record(under)
+        for usage in usages:
+            if usage not in CARRIES.get(carrier.usage, ()):
+                raise CryptoError(f"key {under!r} is a {carrier.usage} and carries no {usage}")
+        return carrier
 
-    def _put(self, label: str, usage: str, suite: str, key: bytes, sent: bytes | None = None) -> bytes:
-        """Keep a key; its check value, which `sent` must begin."""
+    def _put(self, label: str, usage: str, suite: str, key: bytes, sent: bytes | None = None) -> KeyRecord:
+        """Keep a key, whose check value `sent` must begin."""
         if usage not in USAGES:
             raise CryptoError(f"unknown key usage {usage!r}")
         if not (label and label.isprintable() and len(label) <= 64):
@@ -183,8 +176,9 @@ class Hsm:
             raise KcvMismatch(label)
         nonce = self._nonce()
         wrapped = nonce + self._lmk.encrypt(nonce, key, _binding(label, usage, suite))
-        self._keep(KeyRecord(label, usage, suite, wrapped, value[:4]))
-        return value[:4]
+        record = KeyRecord(label, usage, suite, wrapped, value[:4])
+        self._keep(record)
+        return record
 
     # Records
 
@@ -273,7 +267,7 @@ class Hsm:
         self._drop_contexts(record.label, record.usage)
 
     def _drop_contexts(self, label: str, usage: str) -> None:
-        for purpose in _PURPOSES_OF[usage]:
+        for purpose in PURPOSES_OF[usage]:
             self._contexts.pop((label, purpose), None)
         self._told(label)
 
@@ -299,7 +293,7 @@ class Hsm:
                 contexts.move_to_end(where)
             return context
         record = self.record(label)
-        usages, make = _PURPOSES[purpose]
+        usages, make = PURPOSES[purpose]
         if record.usage not in usages:
             raise CryptoError(f"key {label!r} is a {record.usage}, not one to {purpose} with")
         context = make(record.suite, self._clear(record))
@@ -369,7 +363,7 @@ class Hsm:
         return translate
 
     def _pin_cipher(self, label: str, purpose: str, fmt: str) -> Transform:
-        cipher: _PinCipher = self._context(label, purpose)
+        cipher: PinCipher = self._context(label, purpose)
         if cipher.block != pinblock.format_of(fmt).size:
             raise CryptoError(f"key {label!r} has blocks of {cipher.block} bytes, format {fmt} has others")
         return cipher.transform

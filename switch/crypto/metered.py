@@ -4,9 +4,10 @@ A command makes a working key and gives it out under two keys at once, or makes 
 opens a track. What only guards the journal, sealing and hashing, no payment HSM is asked for.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
-from switch.crypto.hsm import Exported, Hsm
+from switch.crypto.hsm import Hsm, Issued
 
 
 class MeteredHsm(Hsm):
@@ -23,10 +24,11 @@ class MeteredHsm(Hsm):
         self.operations += 1
         super().generate(label, usage, suite, length)
 
-    def issue(self, label: str, usage: str, suite: str, length: int, under: str) -> Exported:
-        """As `Hsm.issue`."""
-        self.operations += 1
-        return super().issue(label, usage, suite, length, under)
+    def issue(self, owner: str, suite: str, wanted: Iterable[tuple[str, int]]) -> list[Issued]:
+        """As `Hsm.issue`: one command a key."""
+        issued = super().issue(owner, suite, wanted)
+        self.operations += len(issued)
+        return issued
 
     def import_key(
         self, label: str, usage: str, suite: str, wrapped: bytes, under: str, kcv: bytes | None = None

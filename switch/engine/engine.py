@@ -1,6 +1,6 @@
 """The front desk: what came in, on which side, and which desk it goes to. A machine (see `switch.machine`)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from switch.clearing.tariff import Tariff
@@ -40,7 +40,8 @@ class Engine:
     last taken whole; it only stands here, fees are worked out from the books. `straight` is the way past the desks.
     `hsm_queue` is the model of an HSM around this machine, if there is one: then that is the machine to be performed.
     `share` says which of several workers it
-    is: then `terminals` are those of its merchants, and what holds for all of them goes through `tell` and `told`.
+    is: then `terminals` are those of its merchants, and what holds for all of them goes through `tell` and `told`;
+    `elsewhere` takes those terminals' frames that are another worker's, and says so.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Engine:
         self._leaving: set[str] = set()
         self.tariff: Tariff | None = None
         self.hsm_queue: HsmQueue | None = None
+        self.elsewhere: Callable[[Link, Frame], bool] = lambda link, frame: False
 
     # doors
 
@@ -77,6 +79,9 @@ class Engine:
                 self._from_counterpart(counterpart, link, frame, now, out)
             return
         if self.straight.request(link, frame, now, out):
+            return
+        if self.elsewhere(link, frame):
+            self.office.statistics.messages -= 1  # it counts where it is dealt with
             return
         try:
             message = self.office.codec.decode(frame.body)

@@ -1,6 +1,6 @@
 """The desk for 08x0 on both sides: terminals sign in and off; lines sign on, get keys, are tested, change the day."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -112,16 +112,16 @@ class ManageDesk:
         if code != suite.sign_in_code:
             office.answer(link, frame, message.mti, fields, NOT_SUPPORTED, now, out)
             return
-        keys = []
-        for block in suite.keys:
-            label = f"{block.name}/{terminal.tid}"
-            wrapped, kcv = office.hsm.issue(label, block.name, terminal.suite, block.bytes, f"tmk/{terminal.tid}")
-            keys.append(WrappedKey(block.name, wrapped, kcv[: block.kcv]))
+        issued = office.hsm.issue(terminal.tid, terminal.suite, [(block.name, block.bytes) for block in suite.keys])
+        keys = [
+            WrappedKey(block.name, wrapped, record.kcv[: block.kcv])
+            for block, (wrapped, record) in zip(suite.keys, issued, strict=True)
+        ]
         layout = [(block.name, block.bytes, block.pad, block.kcv) for block in suite.keys]
         terminal.signed_in = True
         office.met(terminal, link)
         office.statistics.sign_ins += 1
-        number = self._post_terminal("sign_in", terminal, now, out)
+        number = self._post_terminal("sign_in", terminal, now, out, [record for _, record in issued])
         extra = {
             37: office.books.next_rrn(office.local(now)[2]),
             60: fields[60][:2] + terminal.batch_text + fields[60][8:],
@@ -129,11 +129,12 @@ class ManageDesk:
         }
         office.answer(link, frame, message.mti, fields, "00", now, out, extra, number)
 
-    def _post_terminal(self, event: str, terminal: Terminal, now: Now, out: Out) -> int:
-        hsm = self._office.hsm
-        labels = [f"{name}/{terminal.tid}" for name in ("pik", "mak", "tdk")]
-        keys = [pack_key(hsm.record(label)) if event == "sign_in" and label in hsm else b"" for label in labels]
-        row = (event, terminal.mid, terminal.tid, terminal.batch_text, terminal.suite, *keys)
+    def _post_terminal(
+        self, event: str, terminal: Terminal, now: Now, out: Out, given: Iterable[KeyRecord] = ()
+    ) -> int:
+        keys = {record.usage: pack_key(record) for record in given}
+        sealed = (keys.get("pik", b""), keys.get("mak", b""), keys.get("tdk", b""))
+        row = (event, terminal.mid, terminal.tid, terminal.batch_text, terminal.suite, *sealed)
         return self._office.post("terminal", row, now, out)
 
     # counterparts
