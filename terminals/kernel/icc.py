@@ -24,6 +24,8 @@ ONLINE: Final = _plan(_SALE)
 OFFLINE: Final = _plan(_SALE + " 9F74 8A")
 """An offline approval or decline: uploaded with its TC, or its AAC."""
 REVERSAL: Final = _plan("95 9F1E 9F10 9F36 DF31")
+COUNT: Final = _plan("9F1E 9F36")
+"""A reversal before the card has said anything to the answer: the terminal's number, the card's count."""
 E_CASH_CODE: Final = b"ECC001"
 """9F74 where the record with it was lost: what pays offline in the field is electronic cash."""
 NOTICE: Final = _plan("9F33 95 9F37 9F1E 9F10 9F26 9F36 82 DF31 9F1A 9A")
