@@ -141,11 +141,12 @@ def records(session: Session) -> Flow[None]:
 def account(session: Session) -> None:
     """The card number out of 5A or 57, which must not differ. Raises Ended."""
     values = session.values
-    pan = values.get("5A", b"").hex().rstrip("f")
-    track2 = values.get("57", b"").hex().upper()
-    on_track, separator, rest = track2.partition("D")
-    if "57" in values and (not separator or not on_track.isdecimal() or not rest[:7].isdecimal() or len(rest) < 7):
-        raise Ended("ended", "data")
+    pan = values["5A"].hex().rstrip("f") if "5A" in values else ""
+    on_track = ""
+    if "57" in values:
+        on_track, separator, rest = values["57"].hex().partition("d")
+        if not separator or not on_track.isdecimal() or not rest[:7].isdecimal() or len(rest) < 7:
+            raise Ended("ended", "data")
     if pan and on_track and pan != on_track:
         raise Ended("ended", "account_differs")
     pan = pan or on_track
@@ -153,7 +154,8 @@ def account(session: Session) -> None:
         raise Ended("ended", "data" if pan else "missing")
     if not _is_date(values.get("5F24")) or not _is_date(values.get("5F25")):
         raise Ended("ended", "data")
-    if len(values.get("5F34", b"\x00")) != 1 or not values.get("5F34", b"\x00").hex().isdecimal():
+    psn = values.get("5F34", b"\x00")
+    if len(psn) != 1 or not psn.hex().isdecimal():
         raise Ended("ended", "data")
     session.pan = pan
 
