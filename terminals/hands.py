@@ -108,7 +108,10 @@ class Hands:
         image = self._minter.image(card)
         if interface not in image.profile.interfaces:
             return None
-        slot, _ = self._slots.setdefault(pan, (len(self._slots), card))
+        known = self._slots.get(pan)
+        if known is None:
+            known = self._slots[pan] = len(self._slots), card
+        slot = known[0]
         state = self._wallet.take(slot) or image.fresh_state()
         self._out.add(pan)
         return Hand(card, Icc(image, state, self._entropy, interface), slot, tear)

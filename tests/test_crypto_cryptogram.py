@@ -185,8 +185,10 @@ def test_a_session_key_macs_alike_with_and_without_the_systems_library(
     key, data = bytes(range(1, 17)), bytes(range(200, 200 + 8 * blocks))
     ours = mac.retail(key)
     assert ours(data) == ours(data) == iso9797_alg3(key, data)
+    session = SessionKey("3des", key)
+    assert session.mac(data) == session.mac(data) == ours(data)
     monkeypatch.setattr(des, "_library", lambda: None)
-    assert mac.retail(key)(data) == ours(data)
+    assert mac.retail(key)(data) == session.mac(data) == session.mac(data) == ours(data)
 
 
 @pytest.mark.parametrize("suite", ["3des", "sm4"])

@@ -157,7 +157,7 @@ def test_script_results(script: str, answers: list[str], result: str) -> None:
 
 def test_icc_data_fit_and_keep_their_order() -> None:
     values = {"9F10": bytes(200), "9F26": bytes(8), "95": bytes(5), "9F1E": bytes(60), "9F63": b""}
-    assert [tag for tag, _ in icc.REVERSAL] == ["95", "9F1E", "9F10", "9F36", "DF31"]
+    assert icc.REVERSAL.tags == ("95", "9F1E", "9F10", "9F36", "DF31")
     built = icc.build(icc.ONLINE, values)
     assert len(built) <= 255
     assert built.startswith(bytes.fromhex("9F2608"))

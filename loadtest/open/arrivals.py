@@ -7,7 +7,6 @@ or a Poisson process of that rate; both are the inverse of the curve's integral.
 import math
 import random
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Final, NamedTuple
 
 SCHEDULES: Final = ("constant", "poisson", "ramp", "spike", "day")
@@ -70,7 +69,8 @@ def curve(schedule: str, rate: float, seconds: float, factor: float = 3.0) -> Cu
 
 def instants(curve: Curve, draw: random.Random | None = None) -> Iterator[float]:
     """Seconds from the start at which customers come: evenly, or by chance where `draw` is given."""
-    step: Callable[[], float] = (lambda: 1.0) if draw is None else partial(draw.expovariate, 1.0)
+    # as `draw.expovariate(1.0)`, which is a call more for each customer (0.3 us of 36)
+    step: Callable[[], float] = (lambda: 1.0) if draw is None else (lambda: -math.log(1.0 - draw.random()))
     wanted = 0.5 if draw is None else step()
     before = 0.0
     for (begin, low), (end, high) in zip(curve.points, curve.points[1:], strict=False):

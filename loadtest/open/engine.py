@@ -93,14 +93,15 @@ class Engine:
 
     def _step(self) -> None:
         """The next arrival."""
-        entry = next(self._arrivals, "end")
-        if entry == "end":
+        try:
+            entry = next(self._arrivals)
+        except StopIteration:
             self._next, self._ask_at = None, None
             self._ended.set()
-        elif entry is None:
+            return
+        if entry is None:
             self._next, self._ask_at = None, self._clock() + 0.02
         else:
-            assert isinstance(entry, float)
             self._next, self._ask_at = self._start + entry, None
 
     def _ring(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections import deque
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -58,14 +59,15 @@ class Counter:
         self._draw = draw
         self._think_s = think_s
         self._batch = batch
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
         self._loop = asyncio.get_running_loop()
 
     def begin(self, intended: float) -> bool:
         """A new customer at the till that has been free longest."""
         if not self._free:
             return False
-        self._spawn(self._serve(self._free.popleft(), intended, self._mix.draw(self._draw)))
+        till = self._free.popleft()
+        self._spawn(till, self._serve(till, intended, self._mix.draw(self._draw)))
         return True
 
     def follow(self, what: Any, intended: float) -> None:
@@ -76,13 +78,12 @@ class Counter:
         except ValueError:
             self._waiting.setdefault(id(follow.till), deque()).append((follow, intended))
             return
-        self._spawn(self._return(follow, intended))
+        self._spawn(follow.till, self._return(follow, intended))
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, till: Till, work: Coroutine[Any, Any, None]) -> None:
+        """A till has one customer at a time: the last one's task stands until the next comes."""
         self.in_flight += 1
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[id(till)] = self._loop.create_task(work)
 
     async def _serve(self, till: Till, intended: float, steps: tuple[str, ...]) -> None:
         card, hand = self._people.card()
@@ -142,7 +143,7 @@ class Counter:
         waiting = self._waiting.get(id(till))
         if waiting:
             follow, intended = waiting.popleft()
-            self._spawn(self._return(follow, intended))
+            self._spawn(till, self._return(follow, intended))
             return
         memory = till.memory
         if len(memory.items) >= self._batch:
@@ -171,7 +172,7 @@ class Counter:
 
     def close(self) -> None:
         """Give up what is under way and close every connection."""
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
         for till in self._tills:
             till.session.close()

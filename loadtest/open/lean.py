@@ -9,7 +9,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 from loadtest.open.record import Record
 from loadtest.open.tills import Till
@@ -19,6 +19,7 @@ from switch.wire.errors import DecodeError, FrameError
 from switch.wire.framing import Deframer
 from switch.wire.mab import pos_mab
 from switch.wire.transactions import APPROVED, BATCH_ITEMS_MAX, BY_NAME
+from terminals.card.words import bcd
 from terminals.device.chip import item_of, present
 from terminals.device.dialogue import Line, plain, request_fields
 from terminals.device.memory import Item, Memory
@@ -31,9 +32,11 @@ SALES_MAX: Final = BATCH_ITEMS_MAX - 9
 VERIFY_EVERY: Final = 64
 """The MAC of one answer in so many is verified; of the others trace number and code are read."""
 _READ: Final = (11, 39)
+Frames: TypeAlias = Callable[[str, bytes], bytes]
+"""A whole frame by STAN and amount (n12, packed)."""
 
 
-def prepared(memory: Memory, line: Line, people: People, entry: str) -> Callable[[str, int], bytes]:
+def prepared(memory: Memory, line: Line, people: People, entry: str) -> Frames:
     """One tap (or stripe) of a terminal, done now: a function of STAN and amount that gives a whole frame.
 
     Raises RuntimeError for a card that does not go online.
@@ -62,7 +65,7 @@ def prepared(memory: Memory, line: Line, people: People, entry: str) -> Callable
     return _template(whole, memory, line)
 
 
-def _template(whole: Callable[[str, int], bytes], memory: Memory, line: Line) -> Callable[[str, int], bytes]:
+def _template(whole: Callable[[str, int], bytes], memory: Memory, line: Line) -> Frames:
     """Cut a body at STAN and amount: 3 us a frame in place of 20."""
     blank = whole("000000", 0)
     amount_at = _differs(blank, whole("000000", 999_999_999_999))
@@ -73,8 +76,8 @@ def _template(whole: Callable[[str, int], bytes], memory: Memory, line: Line) ->
     front = line.wrap(blank)[: -len(blank)]
     mac, packed = memory.pinpad.mac, bytes.fromhex
 
-    def frame(stan: str, amount_minor: int) -> bytes:
-        body = first + packed(f"{amount_minor:012d}") + second + packed(stan) + third
+    def frame(stan: str, amount: bytes) -> bytes:
+        body = first + amount + second + packed(stan) + third
         return front + body + mac(body)
 
     return frame
@@ -92,7 +95,7 @@ class Lane(asyncio.Protocol):
         "verified",
     )  # fmt: skip
 
-    def __init__(self, lines: "Lines", memory: Memory, frame: Callable[[str, int], bytes]) -> None:
+    def __init__(self, lines: "Lines", memory: Memory, frame: Frames) -> None:
         self._lines = lines
         self._line = lines.line
         self._deframer = Deframer(lines.line.framing)
@@ -107,12 +110,12 @@ class Lane(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
-    def go(self, intended: float, amount_minor: int) -> None:
-        """Send one sale."""
+    def go(self, intended: float, amount: bytes) -> None:
+        """Send one sale of an amount (n12, packed)."""
         self.left -= 1
         self.intended = intended
         self.stan = self.memory.next_stan()
-        frame = self._frame(self.stan, amount_minor)
+        frame = self._frame(self.stan, amount)
         self.sent = time.perf_counter()
         if self._transport is None:
             self._lines.ended(self, "", "unreachable")
@@ -169,12 +172,10 @@ class Lines:
         self._free: deque[Lane] = deque()
         self.lanes: list[Lane] = []
         self._timeout_s = timeout_s
-        self._amounts = [draw.randint(100, 100_000) for _ in range(4096)]
+        self._amounts = [bcd(draw.randint(100, 100_000)) for _ in range(4096)]
         self._sweeper: asyncio.Task[None] | None = None
 
-    async def connect(
-        self, tills: Sequence[Till], frames: Sequence[Callable[[str, int], bytes]], host: str, port: int
-    ) -> None:
+    async def connect(self, tills: Sequence[Till], frames: Sequence[Frames], host: str, port: int) -> None:
         """A connection a terminal; the sign-in's own is closed."""
         loop = asyncio.get_running_loop()
         for till, frame in zip(tills, frames, strict=True):

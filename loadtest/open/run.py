@@ -101,7 +101,8 @@ class Ready:
         memory = self.tills[0].memory
         if order.mode == "lean":
             frame = prepared(memory, self.line, self.people, order.entry)
-            return limits.cost_of(lambda: [frame("000001", 1000) for _ in range(64)].clear(), 0.05) / 64 + IO_COST_S / 8
+            many = limits.cost_of(lambda: [frame("000001", bytes(6)) for _ in range(64)].clear(), 0.05)
+            return many / 64 + IO_COST_S / 8
         return limits.cost_of(lambda: _unsent(self, order)) + IO_COST_S
 
 

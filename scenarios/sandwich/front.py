@@ -1,7 +1,7 @@
 """The near side of a sandwich: terminals over sockets, every message of theirs told to the recorder."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from scenarios.sandwich.recorder import Recorder
@@ -10,7 +10,7 @@ from switch.wire.framing import Deframer
 from terminals.device.dialogue import Line
 from terminals.drive.aio import Connection
 from terminals.drive.pump import beside_host, pump_awaiting
-from terminals.flow import Ask, Call, Flow, FlowEffect, FlowError, HostUnreachable
+from terminals.flow import Ask, Call, Flow, FlowError, HostUnreachable
 
 T = TypeVar("T")
 
@@ -53,11 +53,7 @@ class Session:
 
     async def run(self, flow: Flow[T], holder: Callable[[Ask], Any]) -> T:
         """Run a dialogue to its end and give its result."""
-
-        def perform(effect: FlowEffect) -> Awaitable[Any]:
-            return self._call(effect) if isinstance(effect, Call) else beside_host(effect, holder)
-
-        return await pump_awaiting(flow, perform)
+        return await pump_awaiting(flow, self._call, lambda effect: beside_host(effect, holder))
 
     def close(self) -> None:
         """Close the connection, if there is one."""

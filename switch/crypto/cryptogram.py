@@ -10,6 +10,7 @@ from hashlib import sha1
 from operator import itemgetter
 from typing import NamedTuple, NoReturn
 
+from switch.crypto import des
 from switch.crypto.block import Transform, adjust_parity, ecb_decryptor, ecb_encryptor, ecb_update, suite_of
 from switch.crypto.errors import CryptoError
 from switch.crypto.mac import CbcMac, pad_one_zero, pad_zero, retail
@@ -120,7 +121,7 @@ def session_blocks(atc: int) -> bytes:
     """The two blocks, side by side, that a PBOC session key is made of: ATC and its complement, right-justified."""
     if not 0 <= atc <= 0xFFFF:
         raise CryptoError("an ATC has 2 bytes")
-    return b"\0\0\0\0\0\0" + atc.to_bytes(2, "big") + b"\0\0\0\0\0\0" + (atc ^ 0xFFFF).to_bytes(2, "big")
+    return (atc << 64 | atc ^ 0xFFFF).to_bytes(16, "big")
 
 
 def _chip_suite(suite: str) -> int:
@@ -180,10 +181,13 @@ class SessionKey:
 
     def mac(self, padded: bytes) -> bytes:
         """The MAC block over whole blocks: 8 bytes for 3DES (ISO 9797-1 algorithm 3), 16 for SM4 (CBC)."""
-        if self._mac is None:
-            self._mac = CbcMac("sm4", self._key).last_block if self.suite == "sm4" else retail(self._key)
         if not padded or len(padded) % self._block:
             raise CryptoError(f"a MAC covers whole blocks of {self._block} bytes, one at least, not {len(padded)}")
+        if self._mac is None:
+            made = des.retail_once(self._key, padded) if self.suite == "3des" else None
+            if made is not None:
+                return made
+            self._mac = CbcMac("sm4", self._key).last_block if self.suite == "sm4" else retail(self._key)
         return self._mac(padded)
 
     def cryptogram(self, data: bytes) -> bytes:

@@ -40,6 +40,12 @@ def parse(dol: bytes) -> tuple[tuple[str, int], ...]:
     return tuple(found)
 
 
+@lru_cache(_KEPT)
+def tags(dol: bytes) -> frozenset[str]:
+    """What a list asks for. Raises TlvError for a broken one."""
+    return frozenset(tag for tag, _ in parse(dol))
+
+
 class _Plan(NamedTuple):
     """How a list is filled: all values at once and their lengths, where the list has two at least; else entry by entry,
     each with its zeros and its format."""

@@ -19,6 +19,7 @@ Tree: TypeAlias = list[tuple[str, Union[bytes, "Tree"]]]
 
 SIZE_MAX: Final = 999
 DEPTH_MAX: Final = 4
+_FAR: Final = 1 << 30
 
 
 def read(data: bytes, size_max: int = SIZE_MAX) -> Items:
@@ -29,27 +30,33 @@ def read(data: bytes, size_max: int = SIZE_MAX) -> Items:
     out: Items = []
     at = 0
     while at < end:  # the usual tags and lengths in one loop; whatever else it meets, the careful reader judges whole
-        size_at = at + 1 if data[at] & 0x1F != 0x1F else at + 2
-        if size_at >= end or not data[at] or (size_at - at == 2 and data[at + 1] >= 0x80):
+        tag, start = _head(data[at : at + 2])
+        start += at
+        if start > end:
             break
-        size, start = data[size_at], size_at + 1
-        if size == 0x81 and start < end:
+        size = data[start - 1]
+        if size >= 0x80:
+            if size != 0x81 or start == end:
+                break
             size, start = data[start], start + 1
-        elif size >= 0x80:
+        at = start + size
+        if at > end:
             break
-        stop = start + size
-        if stop > end:
-            break
-        out.append((_name(data[at:size_at]), data[start:stop]))
-        at = stop
+        out.append((tag, data[start:at]))
     else:
         return out
     return [(tag, data[start:stop]) for tag, start, stop in _spans(data, 0, end)]
 
 
-@lru_cache(maxsize=1024)  # the same few tags come again and again (0.2 us each, and their hashes are at hand)
-def _name(head: bytes) -> str:
-    return head.hex().upper()
+@lru_cache(maxsize=4096)  # the same few tags come again and again (0.2 us each, and their hashes are at hand)
+def _head(two: bytes) -> tuple[str, int]:
+    """The tag that two bytes begin with, and how many bytes it has with one of length; far too many for an unusual
+    one."""
+    if two[0] & 0x1F != 0x1F and two[0]:
+        return two[:1].hex().upper(), 2
+    if two[0] and len(two) == 2 and two[1] < 0x80:
+        return two.hex().upper(), 3
+    return "", _FAR
 
 
 def read_tree(data: bytes, size_max: int = SIZE_MAX, depth_max: int = DEPTH_MAX) -> Tree:

@@ -67,6 +67,7 @@ class Icc:
         self.t0 = t0
         self.interface = interface
         self.on = False
+        self.phase = DONE
         self.reset(interface)
 
     def reset(self, interface: str | None = None) -> bytes:
@@ -85,8 +86,11 @@ class Icc:
         return _ATR if self.on and self.interface == CONTACT else b""
 
     def _forget(self) -> None:
-        """What a SELECT forgets: all of the transaction."""
-        self.phase = SELECTED
+        """What a SELECT forgets: all of the transaction, where one has begun."""
+        begun, self.phase = self.phase > SELECTED, SELECTED
+        self.directory = False
+        if not begun:
+            return
         self.path: Path | None = None
         self.values: dict[str, bytes] = {}
         self.gpo_data = b""
@@ -102,7 +106,6 @@ class Icc:
         self.dda = False
         self.challenge = b""
         self.order = b""
-        self.directory = False
         self.scripts_open = False
         self.script_dead = False
         self.script_seen = False

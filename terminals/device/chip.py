@@ -43,7 +43,7 @@ CARD_REFUSED: Final = "06"
 """DE39 of the reversal of an approval that the card did not go along with."""
 OFFLINE_SALE: Final = "chip_offline_sale"
 _WITH_PIN, _NO_PIN = "1", "2"
-_NOT_EXECUTED: Final = bytes(5)
+_NOT_EXECUTED: Final = b"\xdf\x31\x05" + bytes(5)
 """DF31 where no script came: nothing was carried out."""
 _CERTIFICATES: Final = {0x00: "AAC", 0x40: "TC", 0x80: "ARQC"}
 
@@ -213,7 +213,7 @@ def item_of(
     )  # fmt: skip
     item.chip = _chip(presented)
     if row.chip == "load":
-        item.chip.reversal = icc.build(icc.REVERSAL, _count(presented, DF31=_NOT_EXECUTED))
+        item.chip.reversal += _NOT_EXECUTED
     return item
 
 
@@ -222,15 +222,10 @@ def _chip(presented: Presented) -> Chip:
     cid = values.get("9F27", b"\xff")[0] & 0xC0
     return Chip(
         presented.pan, presented.psn.zfill(3), presented.atc, presented.aid.hex().upper(), presented.label,
-        presented.icc_data, icc.build(icc.REVERSAL, _count(presented)), _CERTIFICATES.get(cid, ""),
+        presented.icc_data, icc.build(icc.COUNT, values), _CERTIFICATES.get(cid, ""),
         values.get("9F26", b"").hex().upper(), presented.tvr, presented.tsi, values.get("8A", b"").decode("latin-1"),
         presented.e_cash, presented.no_pin, presented.signature, balance_minor=presented.balance_minor,
     )  # fmt: skip
-
-
-def _count(presented: Presented, **more: bytes) -> dict[str, bytes]:
-    """DE55 of a reversal before the card has said anything to the answer: its count, and the terminal's number."""
-    return {tag: presented.values[tag] for tag in ("9F1E", "9F36") if tag in presented.values} | more
 
 
 def authorize(
@@ -283,7 +278,7 @@ def _answered(
         record(memory, item, reply)
     elif row.chip == "load":
         # From here on the script may be carried out although nobody can say so.
-        chip.reversal = icc.build(icc.REVERSAL, _count(presented))
+        chip.reversal = icc.build(icc.COUNT, presented.values)
     if presented.session is not None:
         done = yield from contact.complete(presented.session, contact.Answer(code, reply.get(55, b"")))
         if seen is not None:

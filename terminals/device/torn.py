@@ -66,6 +66,8 @@ def settle(memory: Memory, before: list[Item], presented: Presented) -> None:
     which is the truth if it has made no other transaction since. A refusal after the certificate leaves a card
     that has paid and a sale that was not made: it is listed and never claimed.
     """
+    if not memory.torn:
+        return
     fresh = [item for item in memory.torn if all(item is not one for one in before)]
     if presented.outcome == "approved":
         fresh = [item for item in fresh if item.pan != presented.pan]

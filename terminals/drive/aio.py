@@ -20,7 +20,6 @@ from terminals.flow import (
     Ask,
     Call,
     Flow,
-    FlowEffect,
     FlowError,
     HostUnreachable,
     PowerOff,
@@ -38,13 +37,10 @@ Observer: TypeAlias = Callable[[bytes, float, bytes | None], None]
 
 
 class Connection(asyncio.Protocol):
-    """One connection to the host, with at most one request under way.
-
-    `requirement` is what the header of the last answer asks the terminal to do (its sixth digit), "0" for nothing.
-    """
+    """One connection to the host, with at most one request under way."""
 
     __slots__ = (
-        "_deadline", "_deframer", "_line", "_loop", "_reply", "_timer", "_transport", "_waited", "requirement", "stale",
+        "_deadline", "_deframer", "_header", "_line", "_loop", "_reply", "_timer", "_transport", "_waited", "stale",
     )  # fmt: skip
 
     def __init__(self, line: Line, loop: asyncio.AbstractEventLoop) -> None:
@@ -56,8 +52,13 @@ class Connection(asyncio.Protocol):
         self._waited: Waited = ("", None)
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self.requirement = "0"
+        self._header = b""
         self.stale = 0
+
+    @property
+    def requirement(self) -> str:
+        """What the header of the last answer asks the terminal to do (its sixth digit), "0" for nothing."""
+        return PosHeader.parse(self._header).processing if self._header else "0"
 
     @property
     def open(self) -> bool:
@@ -77,8 +78,7 @@ class Connection(asyncio.Protocol):
             if reply is None or reply.done() or not fits(self._line, frame.body, self._waited):
                 self.stale += 1
             else:
-                if frame.header:
-                    self.requirement = PosHeader.parse(frame.header).processing
+                self._header = frame.header or self._header
                 reply.set_result(frame.body)
         if self._deframer.error is not None:
             self.close()
@@ -188,11 +188,12 @@ class Session:
         """
         self._off = False
 
-        def perform(effect: FlowEffect) -> Awaitable[Any]:
-            return self._call(effect) if isinstance(effect, Call) else self._beside(effect, holder)
+        def beside(effect: Ask | Wait | Apdu) -> Any:
+            answer = beside_host(effect, holder)
+            return self._unless_off(answer) if isinstance(answer, Awaitable) else answer
 
         try:
-            return await pump_awaiting(flow, perform, reader)
+            return await pump_awaiting(flow, self._call, beside, reader)
         finally:
             if not self.kept:
                 self.close()
@@ -211,20 +212,19 @@ class Session:
             self._connection.close()
             self._connection = None
 
-    async def _beside(self, effect: Ask | Wait | Apdu, holder: Holder) -> Any:
-        answer = await beside_host(effect, holder)
+    async def _unless_off(self, awaited: Awaitable[Any]) -> Any:
+        answer = await awaited
         if self._off:
             raise PowerOff
         return answer
 
     async def _call(self, call: Call) -> bytes:
-        loop = asyncio.get_running_loop()
         started = time.perf_counter()  # the loop's own clock counts whole milliseconds on uvloop
         reply: bytes | None = None
         try:
             connection = self._connection
             if connection is None or not connection.open:
-                connection = await self._connect(loop, call.timeout_s)
+                connection = await self._connect(call.timeout_s)
             reply = await connection.call(call.body, call.timeout_s - (time.perf_counter() - started))
             if self._off:
                 raise PowerOff
@@ -233,8 +233,9 @@ class Session:
             if self._observe is not None:
                 self._observe(call.body, time.perf_counter() - started, reply)
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop, timeout_s: float) -> Connection:
+    async def _connect(self, timeout_s: float) -> Connection:
         self.close()
+        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout_s):
                 _, connection = await loop.create_connection(

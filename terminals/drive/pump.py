@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar
 
-from terminals.flow import Apdu, Ask, CardRemoved, Flow, FlowEffect, FlowError, Wait
+from terminals.flow import Apdu, Ask, Call, CardRemoved, Flow, FlowEffect, FlowError, Wait
 
 T = TypeVar("T")
 
@@ -39,9 +39,12 @@ def pump(flow: Flow[T], perform: Callable[[FlowEffect], Any], reader: Reader | N
 
 
 async def pump_awaiting(
-    flow: Flow[T], perform: Callable[[FlowEffect], Awaitable[Any]], reader: Reader | None = None
+    flow: Flow[T],
+    call: Callable[[Call], Awaitable[bytes]],
+    beside: Callable[[Ask | Wait | Apdu], Any],
+    reader: Reader | None = None,
 ) -> T:
-    """As `pump`, where every effect but those of the reader is awaited."""
+    """As `pump`, where the host is awaited, and what is not for the host if `beside` gives something to be awaited."""
     answer: Any = None
     error: FlowError | None = None
     try:
@@ -51,8 +54,12 @@ async def pump_awaiting(
             try:
                 if reader is not None and isinstance(effect, Apdu):
                     answer = reader(effect.command)
+                elif isinstance(effect, Call):
+                    answer = await call(effect)
                 else:
-                    answer = await perform(effect)
+                    answer = beside(effect)
+                    if isinstance(answer, Awaitable):
+                        answer = await answer
             except FlowError as raised:
                 error = raised
     except StopIteration as end:
@@ -62,13 +69,12 @@ async def pump_awaiting(
         flow.close()
 
 
-async def beside_host(effect: Ask | Wait | Apdu, holder: Callable[[Ask], Any]) -> Any:
-    """Perform what is not for the host: ask the person, at once or awaited; let time pass; find no card."""
+def beside_host(effect: Ask | Wait | Apdu, holder: Callable[[Ask], Any]) -> Any:
+    """Perform what is not for the host: ask the person; let time pass; find no card. The answer, or what to await."""
     if isinstance(effect, Ask):
-        answer = holder(effect)
-        return await answer if isinstance(answer, Awaitable) else answer
+        return holder(effect)
     if isinstance(effect, Wait):
-        return await asyncio.sleep(effect.seconds)
+        return asyncio.sleep(effect.seconds)
     raise CardRemoved
 
 

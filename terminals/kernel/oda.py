@@ -123,7 +123,7 @@ def _dynamic(session: Session, key: PublicKey) -> Flow[None]:
     """INTERNAL AUTHENTICATE (DDA). A status word other than 9000 is a failure like a wrong signature."""
     ddol = session.values.get("9F49") or (session.aid.ddol if session.aid else b"")
     try:
-        if not any(tag == _UN for tag, _ in dol.parse(ddol)):
+        if _UN not in dol.tags(ddol):
             raise OdaError("transaction", "DDOL")
         asked = dol.build(ddol, session.values)
     except TlvError:

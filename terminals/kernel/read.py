@@ -1,6 +1,8 @@
 """Initiate application processing and read application data (EMV Book 3, 10.1 and 10.2)."""
 
+from collections.abc import Callable
 from functools import lru_cache
+from struct import Struct
 from typing import Final, NamedTuple
 
 from switch.wire import apdu, dol, tlv
@@ -40,27 +42,61 @@ def initiate(session: Session, pdol: bytes) -> Flow[int]:
 
     Raises Ended, TlvError.
     """
-    session.pdol_values = dol.build(pdol, session.values)
+    values = session.values
+    session.pdol_values = dol.build(pdol, values)
     data, sw = yield from exchange(apdu.gpo(session.pdol_values))
     if sw != apdu.OK:
         return sw
+    known = _layouts().get(len(data))
+    parts = known.cut(data) if known is not None else ()
+    if known is not None and parts[::2] == known.heads:
+        values.update(zip(known.tags, parts[1::2], strict=True))
+    else:
+        _options(session, data)
+    aip, session.afl = values.get("82", b""), values.get("94", b"")
+    if len(aip) != 2:
+        raise Ended("ended", "data")
+    session.aip = aip[0] << 8 | aip[1]
+    return sw
+
+
+def _options(session: Session, data: bytes) -> None:
+    """Take the elements of an answer to GPO, in either of its formats. Raises Ended, TlvError."""
     items = tlv.read(data)
     if len(items) != 1:
         raise Ended("ended", "data")
     tag, value = items[0]
     if tag == "80" and len(value) >= 6:
-        aip, session.afl = value[:2], value[2:]
-        session.values["94"] = session.afl
+        session.values["82"], session.values["94"] = value[:2], value[2:]
     elif tag == "77":
-        keep(session, tlv.read(value))
-        aip, session.afl = session.values.get("82", b""), session.values.get("94", b"")
+        items = tlv.read(value)
+        keep(session, items)
+        if items and tlv.write(items) == value and _TERMINALS_OWN.isdisjoint(tag for tag, _ in items):
+            _layouts()[len(data)] = _layout(data[: -len(value)], items)
     else:
         raise Ended("ended", "data")
-    if len(aip) != 2:
-        raise Ended("ended", "data")
-    session.values["82"] = aip
-    session.aip = aip[0] << 8 | aip[1]
-    return sw
+
+
+class _Layout(NamedTuple):
+    """An answer to GPO in format 77, cut into heads (tags and lengths) and values by turns."""
+
+    cut: Callable[[bytes], tuple[bytes, ...]]
+    heads: tuple[bytes, ...]
+    tags: tuple[str, ...]
+
+
+@lru_cache(maxsize=1)
+def _layouts() -> dict[int, _Layout]:
+    """By length: how the last such answer was laid out, no element twice and none the terminal's. A card's next one,
+    and its sisters', differ in the values alone: with the same heads they are cut at once (4.4 us; 1.3)."""
+    return {}
+
+
+def _layout(template: bytes, items: tlv.Items) -> _Layout:
+    heads = [bytes.fromhex(tag) + tlv.written_size(len(value)) for tag, value in items]
+    heads[0] = template + heads[0]
+    sizes = [f"{len(head)}s{len(value)}s" for head, (_, value) in zip(heads, items, strict=True)]
+    return _Layout(Struct("".join(sizes)).unpack, tuple(heads), tuple(tag for tag, _ in items))
 
 
 _TERMINALS_OWN: Final = frozenset(
@@ -105,11 +141,12 @@ def records(session: Session) -> Flow[None]:
 def account(session: Session) -> None:
     """The card number out of 5A or 57, which must not differ. Raises Ended."""
     values = session.values
-    pan = values.get("5A", b"").hex().rstrip("f")
-    track2 = values.get("57", b"").hex().upper()
-    on_track, separator, rest = track2.partition("D")
-    if "57" in values and (not separator or not on_track.isdecimal() or not rest[:7].isdecimal() or len(rest) < 7):
-        raise Ended("ended", "data")
+    pan = values["5A"].hex().rstrip("f") if "5A" in values else ""
+    on_track = ""
+    if "57" in values:
+        on_track, separator, rest = values["57"].hex().partition("d")
+        if not separator or not on_track.isdecimal() or not rest[:7].isdecimal() or len(rest) < 7:
+            raise Ended("ended", "data")
     if pan and on_track and pan != on_track:
         raise Ended("ended", "account_differs")
     pan = pan or on_track
@@ -117,7 +154,8 @@ def account(session: Session) -> None:
         raise Ended("ended", "data" if pan else "missing")
     if not _is_date(values.get("5F24")) or not _is_date(values.get("5F25")):
         raise Ended("ended", "data")
-    if len(values.get("5F34", b"\x00")) != 1 or not values.get("5F34", b"\x00").hex().isdecimal():
+    psn = values.get("5F34", b"\x00")
+    if len(psn) != 1 or not psn.hex().isdecimal():
         raise Ended("ended", "data")
     session.pan = pan
 

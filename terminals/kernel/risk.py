@@ -63,6 +63,8 @@ def _allowed(session: Session, usage: int) -> bool:
 
 def excepted(session: Session) -> bool:
     """Whether the card is on the terminal's exception file."""
+    if not session.kernel.exceptions:
+        return False
     psn = session.values.get("5F34", b"\x00").hex()
     return f"{session.pan}-{psn}" in session.kernel.exceptions
 

@@ -3,7 +3,9 @@
 EMV Book 1 section 12; docs/kernel.md. On contacts the directory is the PSE, in the field the PPSE.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from switch.wire import apdu, tlv
@@ -76,7 +78,7 @@ def choose(session: Session, found: list[Candidate]) -> Flow[Candidate]:
     return found[answer]
 
 
-def open_application(session: Session, candidate: Candidate) -> Flow[dict[str, bytes] | None]:
+def open_application(session: Session, candidate: Candidate) -> Flow[Mapping[str, bytes] | None]:
     """SELECT a candidate: the elements of its FCI's proprietary template, or None when the card refuses it.
 
     The session knows the application afterwards. Raises TlvError for a broken FCI.
@@ -96,15 +98,15 @@ def open_application(session: Session, candidate: Candidate) -> Flow[dict[str, b
     session.name = values["84"] = values["9F06"] = name
     values["9F09"] = candidate.aid.versions[0]
     session.label = label
-    return dict(proprietary)
+    return proprietary
 
 
 @lru_cache(maxsize=256)  # all cards of a product give the same (5 us)
-def _control(data: bytes) -> tuple[bytes, tuple[tuple[str, bytes], ...], str]:
+def _control(data: bytes) -> tuple[bytes, Mapping[str, bytes], str]:
     """An FCI: the application's name (84), the elements of its proprietary template, and its label. Raises TlvError."""
     outer = dict(_opened(data, "6F"))
-    proprietary = tlv.read(outer.get("A5", b""))
-    return outer.get("84", b""), tuple(proprietary), _text(dict(proprietary).get("50", b""))
+    proprietary = dict(tlv.read(outer.get("A5", b"")))
+    return outer.get("84", b""), MappingProxyType(proprietary), _text(proprietary.get("50", b""))
 
 
 def _opened(data: bytes, *path: str) -> tlv.Items:

@@ -205,6 +205,19 @@ def _merchant(name: str) -> bytes:
     return name.encode("gbk", "replace")[:20].ljust(20, b"\x00")
 
 
+@lru_cache(maxsize=256)  # alike for all terminals of a process while a second lasts (0.5 us)
+def _setting(date: str, time: str, country: str, currency: str, other_minor: int, type_9c: int) -> dict[str, bytes]:
+    """Elements that do not tell one transaction from the next."""
+    return {
+        "9A": bytes.fromhex(date),
+        "9F21": bytes.fromhex(time),
+        "9F1A": bytes.fromhex(country),
+        "5F2A": bytes.fromhex(currency),
+        "9F03": bytes.fromhex(f"{other_minor:012d}"),
+        "9C": bytes((type_9c,)),
+    }
+
+
 class Session:
     """A transaction under way. `values` holds every element known so far, from card and terminal."""
 
@@ -218,14 +231,10 @@ class Session:
         self.kernel = kernel
         self.request = request
         self.interface = interface
-        self.values = values = kernel.fixed.copy()
+        self.values = values = kernel.fixed | _setting(
+            request.date, request.time, request.country, request.currency, request.other_minor, request.type_9c
+        )
         values["9F02"] = bytes.fromhex(f"{request.amount_minor:012d}")
-        values["9F03"] = bytes.fromhex(f"{request.other_minor:012d}")
-        values["9F1A"] = bytes.fromhex(request.country)
-        values["5F2A"] = bytes.fromhex(request.currency)
-        values["9A"] = bytes.fromhex(request.date)
-        values["9F21"] = bytes.fromhex(request.time)
-        values["9C"] = bytes((request.type_9c,))
         values["9F37"] = kernel.entropy(4)
         values["9F41"] = bytes.fromhex(f"{request.sequence:08d}")
         values["9F4E"] = _merchant(request.merchant_name)
@@ -251,7 +260,10 @@ class Session:
     @property
     def expiry(self) -> str:
         """YYMM, "" while unknown."""
-        return self.values["5F24"].hex()[:4] if "5F24" in self.values else self.track2.partition("D")[2][:4]
+        return self._expiry(self.track2)
+
+    def _expiry(self, track2: str) -> str:
+        return self.values["5F24"].hex()[:4] if "5F24" in self.values else track2.partition("D")[2][:4]
 
     @property
     def track2(self) -> str:
@@ -266,11 +278,11 @@ class Session:
 
     def presented(self, outcome: Outcome, reason: str, icc_data: bytes = b"") -> Presented:
         """What the terminal is told; only an online or an offline decision can be gone on with."""
-        values = self.values
+        values, track2 = self.values, self.track2
         return Presented(
-            outcome, reason, self.interface, self.pan, values["5F34"].hex() if "5F34" in values else "", self.expiry,
-            self.track2, self.cvm, self.pin, self.no_pin, self.signature, icc_data, values, self.tvr, self.tsi,
-            self.cvm_results, self.e_cash, self.balance_minor, int.from_bytes(values.get("9F36", b""), "big"),
+            outcome, reason, self.interface, self.pan, values["5F34"].hex() if "5F34" in values else "",
+            self._expiry(track2), track2, self.cvm, self.pin, self.no_pin, self.signature, icc_data, values, self.tvr,
+            self.tsi, self.cvm_results, self.e_cash, self.balance_minor, int.from_bytes(values.get("9F36", b""), "big"),
             self.name, self.label, self.torn, self if outcome == "online" and self.interface == CONTACT else None,
         )  # fmt: skip
 

@@ -31,6 +31,8 @@ TAPS_MAX: Final = 3
 _APPROVED_OFFLINE, _DECLINED_OFFLINE = b"Y1", b"Z1"
 _RESULTS: Final = {"none": 0x3F0000, "cdcvm": 0x3F0000, "signature": 0x1E0300, "online_pin": 0x020300}
 _BIN_SIZES: Final = range(10, 3, -1)
+_ELSEWHERE: Final = {CASH: bits.CTQ_CASH_CONTACT, CASHBACK: bits.CTQ_CASHBACK_CONTACT}
+"""By 9C: what a card may allow on its contacts alone."""
 _BALANCE: Final = 0x01
 _BALANCE_AND_TOTAL: Final = 0x03
 
@@ -95,8 +97,10 @@ def _once(session: Session, unproven: Session | None) -> Flow[tuple[Outcome, str
             continue
         session.values["9F66"] = ttq(session, candidate).to_bytes(4, "big")
         fci = yield from select.open_application(session, candidate)
-        pdol = (fci or {}).get("9F38", b"")
-        if fci is None or not any(tag == "9F66" for tag, _ in dol.parse(pdol)):
+        if fci is None:
+            continue
+        pdol = fci.get("9F38", b"")
+        if "9F66" not in dol.tags(pdol):
             continue
         if unproven is not None and unproven.name == session.name and (yield from _proven(unproven)):
             _adopt(session, unproven)
@@ -163,11 +167,12 @@ def _adopt(session: Session, earlier: Session) -> None:
 def _answered(session: Session, unproven: Session | None) -> Flow[tuple[Outcome, str]]:
     """The card's decision, out of 9F27 or its CVR; an approval stands when the last record has been read."""
     values = session.values
-    if any(not values.get(tag) for tag in ("9F36", "9F26", "9F10")):
+    atc, ac, iad = values.get("9F36"), values.get("9F26"), values.get("9F10")
+    if not atc or not ac or not iad:
         raise Ended("ended", "missing")
-    if len(values["9F36"]) != 2 or len(values["9F26"]) != 8 or len(values["9F10"]) < 7:
+    if len(atc) != 2 or len(ac) != 8 or len(iad) < 7:
         raise Ended("ended", "data")
-    session.cid = values["9F27"][0] & apdu.AC_MASK if values.get("9F27") else _kind(values["9F10"])
+    session.cid = values["9F27"][0] & apdu.AC_MASK if values.get("9F27") else _kind(iad)
     values["9F27"] = bytes((session.cid,))
     if "57" in values:
         read.account(session)
@@ -238,8 +243,7 @@ def _decided(session: Session, outcome: Outcome, reason: str) -> Flow[tuple[Outc
     if session.cid not in (apdu.AC_AAC, apdu.AC_TC, apdu.AC_ARQC):
         return "ended", "data"
     if outcome != "declined":
-        cash = (CASH, bits.CTQ_CASH_CONTACT), (CASHBACK, bits.CTQ_CASHBACK_CONTACT)
-        if any(request.type_9c == kind and ctq & bit for kind, bit in cash):
+        if ctq & _ELSEWHERE.get(request.type_9c, 0):
             return "try_other_interface", "contact_only"
         if risk.excepted(session):
             outcome, reason = "declined", "exception_file"
