@@ -101,15 +101,17 @@ def retail(key: bytes, size: int = _BLOCK) -> LastBlock | None:
 
 
 def two_blocks(key: bytes) -> LastBlock | None:
-    """A function from two blocks to the last block of their 3DES CBC from a zero vector, under a key of 16 bytes; None
-    where this system has no such library.
+    """A function from two blocks to the last block of their 3DES CBC from a zero vector, under a key of 8 or 16 bytes;
+    None for other keys, and where this system has no such library.
 
     A key's schedules are 256 bytes in one place, its context in the library of `block` is several objects and more than
     1 KiB: where thousands of terminals take turns it is not in the cache any more.
     """
     library = _library()
-    if library is None:
+    if library is None or len(key) > 2 * _BLOCK:
         return None
+    if len(key) == _BLOCK:
+        return _chain(library, key)
     room, (left, right, out) = _two_keys(library, key, 2 * _BLOCK)
     triple = library.DES_ede3_cbc_encrypt
 
