@@ -33,8 +33,8 @@ class Memory:
     def pending(self) -> int:
         return len(self._pending)
 
-    def add(self, number: int, table: str, row: tuple[Any, ...]) -> None:
-        self._pending.append(number)
+    def take(self, post: tuple[int, str, tuple[Any, ...]]) -> None:
+        self._pending.append(post[0])
 
     def commit(self) -> int:
         if self.failure is not None:

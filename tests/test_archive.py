@@ -8,6 +8,7 @@ from house import House
 
 from switch.engine.archive import Archive
 from switch.engine.books import Books, Exchange
+from switch.wire.transactions import BY_NAME
 from terminals.device import pos
 from terminals.device.dialogue import Outcome
 from terminals.device.memory import Item, Memory
@@ -230,7 +231,7 @@ def test_an_uploaded_certificate_is_known_after_its_batch() -> None:
     books.archive = Archive(rows.get)
 
     def upload(batch: str, stan: str, code: str) -> bool:
-        one = Exchange("chip_offline_sale", "M", "T", batch, stan)
+        one = Exchange("chip_offline_sale", BY_NAME["chip_offline_sale"], "M", "T", batch, stan)
         one.rrn, one.pan_hash, one.psn, one.atc = books.next_rrn(1), "ab" * 16, "01", "0007"
         one.written = books.next_row()
         books.add(one)

@@ -77,7 +77,7 @@ def test_links_are_what_the_page_says(tmp_path: Path) -> None:
     one = sha256(msgspec.msgpack.encode((bytes(12), "day", day(1)))).digest()[:12]
     two = sha256(msgspec.msgpack.encode((one, "day", day(2)))).digest()[:12]
     assert link_of(START, "day", day(1)) == one
-    assert chained(START, [("day", day(1)), ("day", day(2))]) == [(2, 2, one + two)]
+    assert chained(START, [(1, "day", day(1)), (2, "day", day(2))]) == [(2, 2, one + two)]
     disk = Disk(tmp_path / "j.db", SWITCH_TABLES)
     disk.add(1, "day", day(1))
     disk.add(2, "day", day(2))

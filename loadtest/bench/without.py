@@ -51,10 +51,9 @@ def _sync() -> None:
 
 def _rows() -> None:
     def commit(self: disk.Disk) -> int:
-        for rows in self._pending.values():
-            rows.clear()
-        self._rows.clear()
-        self.pending, self.durable = 0, self._last
+        if self._taken:
+            self.durable = self._taken[-1][0]
+            self._taken.clear()
         return self.durable
 
     disk.Disk.commit = commit  # type: ignore[method-assign]

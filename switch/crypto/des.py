@@ -17,7 +17,9 @@ _SCHEDULE: Final = 128
 _PROOF: Final = ("0123456789abcdef", b"7654321 Now is the time for ", "f1d30f6849312ca4")
 """Key, text and checksum of FIPS 113's example."""
 _ENCRYPT: Final = 1
-_ZEROS: Final = bytes(_BLOCK)
+_FUNCTIONS: Final = ("DES_set_key_unchecked", "DES_cbc_cksum", "DES_ede3_cbc_encrypt")
+"""What is called. Their arguments are bytes, places in memory (`byref`, made once a key) and small ints: ctypes takes
+these as they are, where declared types cost a conversion each (1 us over the two calls of a MAC)."""
 
 LastBlock = Callable[[bytes], bytes]
 
@@ -25,13 +27,11 @@ LastBlock = Callable[[bytes], bytes]
 @lru_cache(maxsize=1)
 def _library() -> ctypes.PyDLL | None:
     """The system's libcrypto, once it has proved itself on a known answer."""
-    place, length, text = ctypes.c_void_p, ctypes.c_long, ctypes.c_char_p
     for name in _NAMES:
         try:
             library = ctypes.PyDLL(name)  # not CDLL: handing the interpreter's lock back and forth costs more than DES
-            library.DES_set_key_unchecked.argtypes = [text, place]
-            library.DES_cbc_cksum.argtypes = [text, place, length, place, text]
-            library.DES_ede3_cbc_encrypt.argtypes = [text, place, length, place, place, place, place, ctypes.c_int]
+            for function in _FUNCTIONS:
+                getattr(library, function).restype = None
         except (OSError, AttributeError):
             continue
         key, data, checksum = _PROOF
@@ -40,22 +40,31 @@ def _library() -> ctypes.PyDLL | None:
     return None
 
 
-def _schedule(library: ctypes.PyDLL, key: bytes) -> "ctypes.Array[ctypes.c_char]":
-    schedule = ctypes.create_string_buffer(_SCHEDULE)
-    library.DES_set_key_unchecked(key, schedule)
-    return schedule
-
-
 def _chain(library: ctypes.PyDLL, key: bytes) -> LastBlock:
-    schedule, out = _schedule(library, key), ctypes.create_string_buffer(_BLOCK)
+    room, (keyed, out) = _room(_SCHEDULE, _BLOCK)
+    library.DES_set_key_unchecked(key, keyed)
     checksum, zeros = library.DES_cbc_cksum, bytes(_BLOCK)
-    where, keyed = ctypes.addressof(out), ctypes.addressof(schedule)
 
-    def last_block(data: bytes, held: object = schedule) -> bytes:
-        checksum(data, where, len(data), keyed, zeros)
-        return out.raw
+    def last_block(data: bytes) -> bytes:
+        checksum(data, out, len(data), keyed, zeros)
+        made: bytes = room[-_BLOCK:]
+        return made
 
     return last_block
+
+
+def _room(*sizes: int) -> tuple[Any, list[Any]]:
+    """Memory for parts of these sizes, and where each begins."""
+    room = (ctypes.c_char * sum(sizes))()
+    return room, [ctypes.byref(room, sum(sizes[:part])) for part in range(len(sizes))]
+
+
+def _two_keys(library: ctypes.PyDLL, key: bytes, *sizes: int) -> tuple[Any, list[Any]]:
+    """Room that begins with the schedules of both halves of a key of 16 bytes."""
+    room, places = _room(_SCHEDULE, _SCHEDULE, *sizes)
+    library.DES_set_key_unchecked(key[:_BLOCK], places[0])
+    library.DES_set_key_unchecked(key[_BLOCK:], places[1])
+    return room, places
 
 
 def chain(key: bytes) -> LastBlock | None:
@@ -65,53 +74,75 @@ def chain(key: bytes) -> LastBlock | None:
     return _chain(library, key) if library is not None else None
 
 
-def retail(key: bytes) -> LastBlock | None:
-    """ISO 9797-1 algorithm 3 with padding method 1, under a key of 16 bytes, as a function of the data; None where this
-    system has no such library.
+def retail(key: bytes, size: int = _BLOCK) -> LastBlock | None:
+    """ISO 9797-1 algorithm 3 with padding method 1, under a key of 16 bytes, as a function of the data to the first
+    `size` bytes; None where this system has no such library.
 
     The chain under the left half ends one block early and is the vector of the last, under 3DES.
     """
     library = _library()
     if library is None:
         return None
-    room = (ctypes.c_char * (2 * _SCHEDULE + 2 * _BLOCK))()
-    left = ctypes.addressof(room)
-    right, vector, last = left + _SCHEDULE, left + 2 * _SCHEDULE, left + 2 * _SCHEDULE + _BLOCK
-    library.DES_set_key_unchecked(key[:_BLOCK], left)
-    library.DES_set_key_unchecked(key[_BLOCK:], right)
+    room, (left, right, vector, last) = _two_keys(library, key, _BLOCK, _BLOCK)
     checksum, triple, zeros = library.DES_cbc_cksum, library.DES_ede3_cbc_encrypt, bytes(_BLOCK)
+    begin = 2 * _SCHEDULE + _BLOCK
+    wanted = slice(begin, begin + size)
 
-    def mac(data: bytes, held: Any = room) -> bytes:
+    def mac(data: bytes) -> bytes:
         length = len(data) or 1  # no data are one block of zeros, as one zero is: the byte that ends every bytes
         at = (length - 1) & ~7
         checksum(data, vector, at, left, zeros)
         triple(data[at:], last, length - at, left, right, left, vector, _ENCRYPT)
-        made: bytes = held[-_BLOCK:]
+        made: bytes = room[wanted]
         return made
 
     return mac
 
 
+def two_blocks(key: bytes) -> LastBlock | None:
+    """A function from two blocks to the last block of their 3DES CBC from a zero vector, under a key of 8 or 16 bytes;
+    None for other keys, and where this system has no such library.
+
+    A key's schedules are 256 bytes in one place, its context in the library of `block` is several objects and more than
+    1 KiB: where thousands of terminals take turns it is not in the cache any more.
+    """
+    library = _library()
+    if library is None or len(key) not in (_BLOCK, 2 * _BLOCK):
+        return None
+    if len(key) == _BLOCK:
+        return _chain(library, key)
+    room, (left, right, out) = _two_keys(library, key, 2 * _BLOCK)
+    triple = library.DES_ede3_cbc_encrypt
+
+    def last_block(data: bytes) -> bytes:
+        vector = bytes(_BLOCK)  # its own each time: the call leaves the last block in it
+        triple(data, out, 2 * _BLOCK, left, right, left, vector, _ENCRYPT)
+        made: bytes = room[-_BLOCK:]
+        return made
+
+    return last_block
+
+
 def retail_once(key: bytes, data: bytes) -> bytes | None:
-    """The same MAC under a key that makes but this one, as a chip's session key does: no room is taken for it and no
+    """`retail` under a key that makes but this one MAC, as a chip's session key does: no room is taken for it and no
     function made (3 us; `retail` and its function 4, two contexts of `block` 15). None where this system has no such
     library."""
     library = _library()
     if library is None:
         return None
-    _, out, left, vector = _bench()
-    right, length = left + _SCHEDULE, len(data) or 1
+    room, (left, right, vector, out) = _bench()
     library.DES_set_key_unchecked(key[:_BLOCK], left)
     library.DES_set_key_unchecked(key[_BLOCK:], right)
+    length = len(data) or 1
     at = (length - 1) & ~7
-    library.DES_cbc_cksum(data, vector, at, left, _ZEROS)
-    library.DES_ede3_cbc_encrypt(data[at:], vector, length - at, left, right, left, vector, _ENCRYPT)
-    ctypes.memset(left, 0, 2 * _SCHEDULE)
-    return out.raw
+    library.DES_cbc_cksum(data, vector, at, left, bytes(_BLOCK))
+    library.DES_ede3_cbc_encrypt(data[at:], out, length - at, left, right, left, vector, _ENCRYPT)
+    made: bytes = room[-_BLOCK:]
+    ctypes.memset(room, 0, len(room))
+    return made
 
 
 @lru_cache(maxsize=1)
-def _bench() -> tuple["ctypes.Array[ctypes.c_char]", "ctypes.Array[ctypes.c_char]", int, int]:
-    """Room for two schedules and a block, and where they are."""
-    schedules, out = ctypes.create_string_buffer(2 * _SCHEDULE), ctypes.create_string_buffer(_BLOCK)
-    return schedules, out, ctypes.addressof(schedules), ctypes.addressof(out)
+def _bench() -> tuple[Any, list[Any]]:
+    """Room for two schedules and two blocks, and where they are."""
+    return _room(_SCHEDULE, _SCHEDULE, _BLOCK, _BLOCK)

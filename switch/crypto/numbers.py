@@ -6,6 +6,7 @@ another reference, opens as another one, but for one in 2**48. AES-GCM would add
 and 2.5 us to an authorization.
 """
 
+from binascii import unhexlify
 from collections.abc import Callable
 from hashlib import blake2s
 from typing import Final
@@ -29,7 +30,7 @@ def sealer(key: bytes) -> Sealer:
     encrypt = ecb_update("aes", _own(key))
 
     def seal(number: str, reference: str) -> bytes:
-        block = bytes.fromhex(f"{number:F<20}{reference}")
+        block = unhexlify(number.ljust(_NUMBER, "F") + reference)
         if len(block) != _BLOCK:  # a part of a block would stay inside the context
             raise CryptoError("a number of 19 digits at most and a reference of 12 are sealed")
         return encrypt(block)

@@ -88,7 +88,7 @@ class AuthorizeDesk:
         self, link: Link, frame: Frame, message: Message, row: Transaction, terminal: Terminal, now: Now
     ) -> Exchange:
         office, fields = self._office, message.fields
-        exchange = Exchange(row.name, terminal.mid, terminal.tid, terminal.batch_text, fields[11])
+        exchange = Exchange(row.name, row, terminal.mid, terminal.tid, terminal.batch_text, fields[11])
         exchange.rrn = office.books.next_rrn(office.local(now)[2])
         exchange.amount = int(fields.get(4, "0"))
         exchange.currency = fields[49]

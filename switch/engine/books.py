@@ -10,6 +10,8 @@ from itertools import count
 from sys import intern
 from typing import Any, Final
 
+from msgspec import Struct
+
 from switch.engine.archive import Archive
 from switch.engine.line import Line
 from switch.engine.share import WHOLE, Share
@@ -30,7 +32,7 @@ _COLUMNS: Final = (
 _ENDS: Final = frozenset(("answered", "refused", "delivered", "reversal_acked"))
 
 
-class Exchange:
+class Exchange(Struct, gc=False, eq=False):
     """One transaction's life, from the terminal's request to its end; the record every desk hands on.
 
     The PAN stands here only sealed under the HSM's storage key, truncated and as a keyed hash. `link`, `frame` and
@@ -42,66 +44,60 @@ class Exchange:
     where no chip was read); `icc` what of DE55 must be told again. `stood_in`: the switch itself has approved it for
     the bank's own core. `refunded` and `added` are what later transactions gave back of it, or added
     to it (a tip, an adjustment, more on hold). `written` is the number of its last row.
+
+    A Struct that the garbage collector passes over, as no exchange is part of a cycle: walking each with all its texts
+    took 1.6 us an authorization, 40 ms at a time, and again when they were older.
     """
 
-    __slots__ = (
-        "acquirer", "added", "amount", "asked", "atc", "auth_code", "batch", "card", "confirmed", "counterpart",
-        "currency", "deadline", "entry_mode", "forwarder", "frame", "icc", "kind", "line", "link", "mcc", "mid",
-        "net_stan", "net_time", "on_us", "original", "pan_hash", "pan_masked", "pan_sealed", "psn", "read", "receiver",
-        "refunded", "request", "response_code", "reversal", "row", "rrn", "settlement_date", "stan", "state",
-        "stood_in", "tid", "undone", "written",
-    )  # fmt: skip
-
-    def __init__(self, kind: str, mid: str, tid: str, batch: str, stan: str) -> None:
-        self.kind = kind
-        self.row = BY_NAME[kind]
-        self.mid = mid
-        self.tid = tid
-        self.batch = batch
-        self.stan = stan
-        self.amount = 0
-        self.currency = "156"
-        self.entry_mode = ""
-        self.mcc = ""
-        self.on_us = False
-        self.counterpart = ""
-        self.net_time = ""
-        self.net_stan = ""
-        self.acquirer = ""
-        self.forwarder = ""
-        self.receiver = ""
-        self.rrn = ""
-        self.response_code = ""
-        self.auth_code = ""
-        self.settlement_date = ""
-        self.pan_sealed = b""
-        self.pan_masked = ""
-        self.pan_hash = ""
-        self.card = ""
-        self.psn = ""
-        self.atc = ""
-        self.read = ""
-        self.icc = b""
-        self.state = "sent"
-        self.reversal = ""
-        self.undone = False
-        self.refunded = 0
-        self.added = 0
-        self.confirmed = False
-        self.stood_in = False
-        self.original: Exchange | None = None
-        self.link: Link | None = None
-        self.line: Line | None = None
-        self.frame: Frame | None = None
-        self.request: dict[int, Any] | None = None
-        self.asked: tuple[Any, tuple[Any, ...]] | None = None
-        self.deadline = 0.0
-        self.written = 0
+    kind: str
+    row: Transaction
+    mid: str
+    tid: str
+    batch: str
+    stan: str
+    amount: int = 0
+    currency: str = "156"
+    entry_mode: str = ""
+    psn: str = ""
+    mcc: str = ""
+    rrn: str = ""
+    pan_sealed: bytes = b""
+    pan_masked: str = ""
+    pan_hash: str = ""
+    card: str = ""
+    link: Link | None = None
+    frame: Frame | None = None
+    asked: tuple[Any, tuple[Any, ...]] | None = None
+    request: dict[int, Any] | None = None
+    counterpart: str = ""
+    on_us: bool = False
+    acquirer: str = ""
+    forwarder: str = ""
+    net_time: str = ""
+    net_stan: str = ""
+    line: Line | None = None
+    deadline: float = 0.0
+    receiver: str = ""
+    response_code: str = ""
+    auth_code: str = ""
+    settlement_date: str = ""
+    atc: str = ""
+    read: str = ""
+    icc: bytes = b""
+    state: str = "sent"
+    reversal: str = ""
+    undone: bool = False
+    refunded: int = 0
+    added: int = 0
+    confirmed: bool = False
+    stood_in: bool = False
+    original: "Exchange | None" = None
+    written: int = 0
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> "Exchange":
         """An exchange as one of its journal rows tells it, without what other transactions have to do with it."""
-        exchange = cls(row["kind"], row["mid"], row["tid"], row["batch"], row["stan"])
+        exchange = cls(row["kind"], BY_NAME[row["kind"]], row["mid"], row["tid"], row["batch"], row["stan"])
         for name in _COLUMNS:
             setattr(exchange, name, row[name])
         exchange.counterpart = row["link"]
@@ -157,6 +153,9 @@ class Exchange:
 
     def __repr__(self) -> str:
         return f"Exchange({self.kind} {self.tid}/{self.batch}/{self.stan} {self.state} {self.response_code})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("key", self.key), ("state", self.state)]  # a Struct's own shows all fields: `asked` has the track
 
 
 class Terminal:

@@ -114,7 +114,8 @@ class Counterpart:
         if second != self._second:
             self._second, self._second_text = second, wire_time(second)
         self.stan_last = self.stan_last + 1 if self.stan_last < self._stan_end else self._stan_first
-        return self._second_text, f"{self.stan_last:06d}"
+        # The million keeps the zeros in front: a number is sooner written than formatted (0.2 us).
+        return self._second_text, str(1_000_000 + self.stan_last)[1:]
 
     def send(
         self, mti: str, fields: dict[int, Any], out: Out, after: int = 0, mac: bool = True, line: Line | None = None

@@ -230,29 +230,26 @@ class Straight:
             return False  # what `ready` says, as long as the line's MAC key stands here
         if office.links.get(tid) is not link:
             office.heard(terminal, link, out)
-        exchange = Exchange(row.name, terminal.mid, terminal.tid, batch, stan)  # not the message's own texts: 120 bytes
-        exchange.link, exchange.frame, exchange.asked = link, frame, (way, values)
-        exchange.card = card
-        self._carry(exchange, terminal, keys, counterpart, writer, pan, now, out)
+        self._carry(link, frame, (way, values), pan, card, terminal, keys, counterpart, writer, now, out)
         return True
 
     def _carry(
-        self, exchange: Exchange, terminal: Terminal, keys: TerminalKeys, counterpart: Counterpart,
-        writer: Callable[..., tuple[bytes, str]], pan: str, now: Now, out: Out,
+        self, link: Link, frame: Frame, asked: tuple[Way, tuple[Any, ...]], pan: str, card: str, terminal: Terminal,
+        keys: TerminalKeys, counterpart: Counterpart, writer: Callable[..., tuple[bytes, str]], now: Now, out: Out,
     ) -> None:  # fmt: skip
         """An admitted request: number it, remember it, and send it on after its row."""
-        office, (way, values) = self._office, exchange.asked  # type: ignore[misc]
-        _, _, amount, _, expiry, psn, track, tid, mid, block, de63, icc, _, _ = values
+        office, (way, values) = self._office, asked
+        _, _, amount, stan, expiry, psn, track, tid, mid, block, de63, icc, _, _ = values
         clock, date, day = office.local(now)
-        rrn = exchange.rrn = office.books.next_rrn(day)
-        exchange.amount = int(amount)
-        exchange.currency, exchange.entry_mode, exchange.psn = way.currency, way.entry_mode, psn
-        exchange.mcc = terminal.mcc
-        office.books.add(exchange)
+        rrn, row, mcc = office.books.next_rrn(day), way.row, terminal.mcc
         seal, digest = self._cards or self._take_cards()
-        exchange.pan_sealed = seal(pan, rrn)
-        exchange.pan_masked = mask_pan(pan)
-        exchange.pan_hash = digest(pan.encode()).hex()
+        # By place: by name, or set one after the other, costs 0.7 us. Not the message's own texts: 120 bytes.
+        exchange = Exchange(
+            row.name, row, terminal.mid, terminal.tid, terminal.batch_text, stan, int(amount), way.currency,
+            way.entry_mode, psn, mcc, rrn, seal(pan, rrn), mask_pan(pan), digest(pan.encode()).hex(), card,
+            link, frame, asked,
+        )  # fmt: skip
+        office.books.add(exchange)
         if way.looks:
             code = chips.object_to(office, exchange, chip_fields(way, values), pan)
             if code:
@@ -274,7 +271,7 @@ class Straight:
         number = office.journal(exchange, "sent", now, out)
         try:
             body, text = writer(
-                pan, amount, exchange.net_time, exchange.net_stan, clock, date, expiry, terminal.mcc, psn,
+                pan, amount, exchange.net_time, exchange.net_stan, clock, date, expiry, mcc, psn,
                 track.replace("D", "="), rrn, tid, mid, keys.merchant, block, icc,
                 net60(counterpart, exchange) if way.looks else "",
             )  # fmt: skip

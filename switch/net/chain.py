@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Generator, Iterator, Sequence
 from hashlib import sha256
 from heapq import heapify, heappop, heapreplace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -22,6 +23,8 @@ from switch.clearing.schema import Table
 
 Numbered = tuple[str, tuple[Any, ...]]
 """A table's name and one of its rows, number first."""
+Posted = tuple[int, str, tuple[Any, ...]]
+"""The same on its way in: the number before it."""
 
 LINK_BYTES: Final = 12
 START: Final = bytes(LINK_BYTES)
@@ -51,19 +54,19 @@ def link_of(before: bytes, table: str, row: tuple[Any, ...]) -> bytes:
     return sha256(_encode((before, table, row))).digest()[:LINK_BYTES]
 
 
-def chained(before: bytes, rows: list[Numbered]) -> list[tuple[int, int, bytes]]:
+def chained(before: bytes, posts: Sequence[Posted]) -> list[tuple[int, int, bytes]]:
     """The CHAIN rows of one commit's rows: one, or one a row where their numbers do not follow each other."""
-    if rows[-1][1][0] - rows[0][1][0] + 1 != len(rows):
+    if posts[-1][0] - posts[0][0] + 1 != len(posts):
         found = []
-        for table, row in sorted(rows, key=lambda numbered: numbered[1][0]):
+        for number, table, row in sorted(posts, key=itemgetter(0)):
             before = link_of(before, table, row)
-            found.append((row[0], 1, before))
+            found.append((number, 1, before))
         return found
     links, encode = [], _encode
-    for table, row in rows:  # `link_of`, without the call
+    for _, table, row in posts:  # `link_of`, without the call
         before = sha256(encode((before, table, row))).digest()[:LINK_BYTES]
         links.append(before)
-    return [(rows[-1][1][0], len(rows), b"".join(links))]
+    return [(posts[-1][0], len(posts), b"".join(links))]
 
 
 def refuse_short(name: str, last: int, witness: Witness | None) -> None:

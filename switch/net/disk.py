@@ -6,9 +6,10 @@ error ends the process (`StorageFailed` is never caught below `serve`), and the 
 
 import fcntl
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import apsw
 
@@ -20,6 +21,7 @@ from switch.net.chain import (
     BrokenChain,
     Checked,
     Numbered,
+    Posted,
     WitnessFile,
     chained,
     in_order,
@@ -41,6 +43,10 @@ PRAGMAS: tuple[str, ...] = (
 )
 
 
+_ALONE: Final = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOMUTEX
+"""One thread alone uses the connection: nothing is locked for each value that is bound (0.3 us a row)."""
+
+
 class StorageFailed(Exception):
     """The store cannot be trusted any more: stop, restart, recover."""
 
@@ -52,8 +58,8 @@ class StoreInUse(Exception):
 class Disk:
     """Rows appended in memory, made durable by `commit`. `durable` is the highest number known to be on the disk.
 
-    `pending` are the rows taken and not yet durable. `gaps` counts rows whose number does not follow the one before: it
-    must stay 0.
+    `take` takes a row (its number, its table, itself) for the next commit; `pending` are those taken and not yet
+    durable; `gaps` must stay 0.
 
     `path` is the database file; its lock file and its witness stand beside it. `tables` are created where they are
     absent, and given the columns that a file of an earlier release lacks. Every row chains to the one before
@@ -68,26 +74,24 @@ class Disk:
         self.durable = 0
         self.commits = 0
         self.rows = 0
-        self.gaps = 0
-        self.pending = 0
+        self._gaps = 0
         self.commit_times = Timings(LOCAL_BOUNDS_S)
         self.batches = Timings(SIZE_BOUNDS)
         self._tables = tuple(tables)
         self._lock = _lock(path.with_name(path.name + ".lock"))
         self._chain = CHAIN.insert()
         self._inserts = {table.name: table.insert() for table in tables}
-        self._pending: dict[str, list[tuple[Any, ...]]] = {table.name: [] for table in tables}
-        self._last = 0
-        self._rows: list[Numbered] = []
+        self._taken: list[Posted] = []
+        self.take = self._taken.append  # nothing else is done before the commit, and there in one go (0.4 us a row)
         self._checkpoint_rows = CHECKPOINT_ROWS
-        self._connection = apsw.Connection(str(path))
+        self._connection = apsw.Connection(str(path), flags=_ALONE)
         for statement in (*PRAGMAS, *(table.create() for table in (*tables, CHAIN))):
             self._connection.execute(statement)
         for table in tables:
             present = [column[1] for column in self._connection.execute(f"PRAGMA table_info({table.name})")]
             for statement in table.additions(present):
                 self._connection.execute(statement)
-        self.durable = self._last = max((self._highest(table.name) for table in tables), default=0)
+        self.durable = max((self._highest(table.name) for table in tables), default=0)
         try:
             self._link = self._last_link()
         except BrokenChain:
@@ -106,46 +110,62 @@ class Disk:
         last = self._connection.execute("SELECT links FROM chain ORDER BY number DESC LIMIT 1").fetchone()
         return last[0][-LINK_BYTES:] if last else START
 
+    @property
+    def pending(self) -> int:
+        """How many rows wait for the next commit."""
+        return len(self._taken)
+
+    @property
+    def gaps(self) -> int:
+        """How many rows' numbers did not follow the one before."""
+        return self._gaps + self._sorted()[1]
+
     def add(self, number: int, table: str, row: tuple[Any, ...]) -> None:
-        """Take a row for the next commit."""
-        self._pending[table].append(row)
-        self._rows.append((table, row))
-        self.pending += 1
-        if number != self._last + 1:
-            self.gaps += 1
-        self._last = number
+        """Take a row for the next commit. KeyError for a table that is none of this store's."""
+        if table not in self._inserts:
+            raise KeyError(table)
+        self.take((number, table, row))
 
     def commit(self) -> int:
         """Make all rows taken so far durable, in one transaction; returns the highest durable number.
 
         Raises StorageFailed on any storage error.
         """
-        began, before = time.perf_counter(), self.rows
+        began, taken = time.perf_counter(), self._taken
+        tables, gaps = self._sorted()
         try:
             connection = self._connection
             connection.execute("BEGIN IMMEDIATE")
-            for name, rows in self._pending.items():
-                if rows:
-                    connection.executemany(self._inserts[name], rows)
-                    self.rows += len(rows)
-                    rows.clear()
-            links = chained(self._link, self._rows) if self._rows else []
+            for table, rows in tables.items():
+                connection.executemany(self._inserts[table], rows)
+            links = chained(self._link, taken) if taken else []
             connection.executemany(self._chain, links)
-            self._rows.clear()
             connection.execute("COMMIT")
             self.commits += 1
-            self.durable = self._last
-            self.pending = 0
+            self.rows += len(taken)
+            self._gaps += gaps
             if links:
+                self.durable = taken[-1][0]
                 self._link = links[-1][2][-LINK_BYTES:]
                 self._witness.note(links[-1][0], self._link)
             self.commit_times.add(time.perf_counter() - began)
-            self.batches.add(self.rows - before)
+            self.batches.add(len(taken))
+            taken.clear()
             if self.commits % CHECKPOINT_COMMITS == 0 or self.rows >= self._checkpoint_rows:
                 self._checkpoint()
         except (apsw.Error, OSError) as error:
             raise StorageFailed(f"{self.path.name}: {type(error).__name__}") from None
         return self.durable
+
+    def _sorted(self) -> tuple[dict[str, list[tuple[Any, ...]]], int]:
+        """The rows taken by table, and how many of their numbers do not follow the one before."""
+        tables, before, gaps = defaultdict[str, list[tuple[Any, ...]]](list), self.durable, 0
+        for number, table, row in self._taken:
+            tables[table].append(row)
+            if number != before + 1:
+                gaps += 1
+            before = number
+        return tables, gaps
 
     def _checkpoint(self) -> None:
         """From this connection only, between transactions: nobody else ever checkpoints."""
@@ -164,8 +184,8 @@ class Disk:
 
     def row(self, table: str, number: int) -> tuple[Any, ...] | None:
         """One row of a table, committed or pending. Raises StorageFailed."""
-        for row in self._pending[table]:
-            if row[0] == number:
+        for posted, _, row in self._taken:
+            if posted == number:
                 return row
         try:
             cursor = self._connection.execute(f"SELECT * FROM {table} WHERE number = ?", (number,))

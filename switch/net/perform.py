@@ -138,6 +138,12 @@ class Performer:
             receive(link, frame, now, out)
         self._drain()
 
+    def frame(self, link: Link, frame: Frame, now: Now) -> None:
+        """`frames` of one, at the time that was asked for already."""
+        if not self._dead:
+            self.machine.receive(link, frame, now, self._out)
+            self._drain()
+
     def bad_bytes(self, protocol: LinkProtocol, error: FrameError) -> None:
         if not self._dead:
             self.machine.receive_bad(protocol.link, error, self.now(), self._out)
@@ -158,12 +164,11 @@ class Performer:
 
     def _drain(self) -> None:
         out = self._out
-        durable = self.disk.durable
-        add, waiting = self.disk.add, self._waiting
+        take, durable, waiting = self.disk.take, self.disk.durable, self._waiting
         for effect in out:
             kind = type(effect)
             if kind is Post:
-                add(*effect)
+                take(effect)  # type: ignore[arg-type]
             elif kind is Send:
                 if effect.after > durable:  # type: ignore[union-attr]
                     waiting.append(effect)  # type: ignore[arg-type]

@@ -26,15 +26,15 @@ class Strangers(NamedTuple):
 
 
 class Gatekeeper:
-    """Stands before one connection. Frames that are not let through yet are held, and its reading is paused."""
+    """Stands before one connection. Frames that are not let through yet are `held`, and its reading is paused."""
 
-    __slots__ = ("_deadline", "_held", "_loop", "_protocol", "_rules", "_seen_at", "_timer", "_tokens")
+    __slots__ = ("_deadline", "_loop", "_protocol", "_rules", "_seen_at", "_timer", "_tokens", "held")
 
     def __init__(self, protocol: "LinkProtocol", rules: Strangers, loop: asyncio.AbstractEventLoop) -> None:
         self._protocol = protocol
         self._rules = rules
         self._loop = loop
-        self._held: deque[Frame] = deque()
+        self.held: deque[Frame] = deque()
         self._tokens = float(rules.burst)
         self._seen_at = loop.time()
         self._timer: asyncio.Handle | None = None
@@ -42,9 +42,9 @@ class Gatekeeper:
 
     def admit(self, frames: list[Frame]) -> list[Frame]:
         """Those that may go now, in their order; the others come by themselves."""
-        if not self._held and self._protocol.link.peer and len(frames) <= self._rules.turn:
+        if not self.held and self._protocol.link.peer and len(frames) <= self._rules.turn:
             return frames
-        self._held.extend(frames)
+        self.held.extend(frames)
         return self._next()
 
     def _next(self) -> list[Frame]:
@@ -56,7 +56,7 @@ class Gatekeeper:
             self._seen_at = now
             allowed = 1 if self._tokens >= 1 else 0
             self._tokens -= allowed
-        held = self._held
+        held = self.held
         going = [held.popleft() for _ in range(min(allowed, len(held)))]
         if not held:
             self._protocol.hold(False)
@@ -79,7 +79,7 @@ class Gatekeeper:
 
     def close(self) -> None:
         """Forget what is held."""
-        self._held.clear()
+        self.held.clear()
         for timer in (self._timer, self._deadline):
             if timer is not None:
                 timer.cancel()

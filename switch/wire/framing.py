@@ -134,18 +134,23 @@ class Deframer:
         """Bytes of a frame that has begun and not ended."""
         return len(self.rest)
 
+    def whole(self, data: bytes) -> Frame | None:
+        """`data` where it is one whole frame and nothing else, on a stream in good order; else None, and it is to be
+        fed. It goes past the loop, and no list is made (0.8 us)."""
+        if self._alone and not self.rest and self.error is None:
+            size, body_at = len(data), self._body_at
+            if body_at < size and (data[0] << 8 | data[1]) == size - 2 <= self._framing.frame_max:
+                header_at = self._header_at
+                return _new(Frame, (data[2:header_at], data[header_at:body_at], data[body_at:]))
+        return None
+
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that `data` completes. FrameError: length 0 (unless it is the network's `0000` keep-alive, which
         is counted in `keepalives`), over `frame_max`, not digits, or too short for TPDU and header.
         """
-        if self._alone and not self.rest:
-            size = len(data)  # one whole frame goes past the loop (0.6 us)
-            body_at = self._body_at
-            if body_at < size and (data[0] << 8 | data[1]) == size - 2 <= self._framing.frame_max:
-                if self.error is not None:
-                    raise self.error
-                header_at = self._header_at
-                return [_new(Frame, (data[2:header_at], data[header_at:body_at], data[body_at:]))]
+        alone = self.whole(data)
+        if alone is not None:
+            return [alone]
         if self.error is not None:
             raise self.error
         buffer = self.rest + data if self.rest else data
