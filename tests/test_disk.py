@@ -167,7 +167,7 @@ def test_a_commit_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyP
     vfs = Failing(f"failing-{on}")
     vfs.on = on
     connect = apsw.Connection
-    monkeypatch.setattr(apsw, "Connection", lambda path: connect(path, vfs=vfs.name))
+    monkeypatch.setattr(apsw, "Connection", lambda path, flags: connect(path, flags, vfs=vfs.name))
     disk = Disk(tmp_path / "j.db", SWITCH_TABLES)
     disk.add(1, "day", day(1))
     assert disk.commit() == 1
