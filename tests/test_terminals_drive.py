@@ -323,7 +323,11 @@ def test_blocking_driver_without_a_host() -> None:
     assert session.run(pos.sign_in(memory, LINE), holder).reason == "unreachable"
 
 
-def test_blocking_driver_notices_a_connection_closed_while_idle() -> None:
+@pytest.mark.parametrize("told", [True, False])
+def test_blocking_driver_notices_a_connection_closed_while_idle(monkeypatch: pytest.MonkeyPatch, told: bool) -> None:
+    """Whether or not the system tells a connection's state."""
+    if not told:
+        monkeypatch.setattr(blocking, "_STATE", 0)
     host, memory = WireHost(), new_memory()
     with blocking_host(host) as port:
         session = blocking.Session(LINE, "127.0.0.1", port)

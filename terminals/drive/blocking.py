@@ -22,6 +22,9 @@ Observer: TypeAlias = Callable[[bytes, float, bytes | None], None]
 """Told of every Call: the request's body, the seconds it took, the reply's body or None."""
 
 _RECEIVE = 8192
+_STATE, _ESTABLISHED = getattr(socket, "TCP_INFO", 0), b"\x01"
+"""What Linux tells of a connection begins with its state. To look at that costs a greenlet less than to try whether
+there is something to read (0.97 of one of Locust's taps)."""
 
 
 class Session:
@@ -140,7 +143,10 @@ def _left(deadline: float) -> float:
 
 
 def _dropped(connection: socket.socket) -> bool:
-    """Whether the host closed the kept connection meanwhile; under TLS only the next call can tell."""
+    """Whether the host closed the kept connection meanwhile; where the system does not tell a connection's state, under
+    TLS only the next call can."""
+    if _STATE:
+        return connection.getsockopt(socket.IPPROTO_TCP, _STATE, 1) != _ESTABLISHED
     if isinstance(connection, ssl.SSLSocket):
         return False
     connection.setblocking(False)
