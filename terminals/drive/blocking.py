@@ -28,9 +28,14 @@ there is something to read (0.97 of one of Locust's taps)."""
 
 
 class Session:
-    """A terminal's way to its host, with the same promises as `aio.Session`: `kept`, `stale`, `connects`."""
+    """A terminal's way to its host, with the same promises as `aio.Session`: `kept`, `stale`, `connects`.
 
-    __slots__ = ("_address", "_deframer", "_observe", "_socket", "_tls", "connects", "kept", "line", "stale")
+    `meanwhile` is called when a request has left, before its answer is looked for.
+    """
+
+    __slots__ = (
+        "_address", "_deframer", "_meanwhile", "_observe", "_socket", "_tls", "connects", "kept", "line", "stale",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -41,9 +46,11 @@ class Session:
         kept: bool = True,
         observe: Observer | None = None,
         tls: ssl.SSLContext | None = None,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> None:
         self.line = line
         self._tls = tls
+        self._meanwhile = meanwhile
         self.kept = kept
         self.connects = 0
         self.stale = 0
@@ -100,6 +107,7 @@ class Session:
                 connection.sendall(frame[sent:])
         except TimeoutError:
             raise ConnectionAbortedError from None  # a part of a frame may have left: this stream is spoilt
+        self._meanwhile()
         while True:
             data = connection.recv(_RECEIVE)
             if not data:
