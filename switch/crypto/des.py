@@ -10,7 +10,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
 
-_NAMES: Final = ("libcrypto.so.3", "libcrypto.3.dylib", "libcrypto.so.1.1", "libcrypto.1.1.dylib")
+from switch.crypto.libcrypto import libcrypto
+
 _BLOCK: Final = 8
 _SCHEDULE: Final = 128
 """Bytes of an expanded key: sixteen rounds of eight."""
@@ -27,17 +28,13 @@ LastBlock = Callable[[bytes], bytes]
 @lru_cache(maxsize=1)
 def _library() -> ctypes.PyDLL | None:
     """The system's libcrypto, once it has proved itself on a known answer."""
-    for name in _NAMES:
-        try:
-            library = ctypes.PyDLL(name)  # not CDLL: handing the interpreter's lock back and forth costs more than DES
-            for function in _FUNCTIONS:
-                getattr(library, function).restype = None
-        except (OSError, AttributeError):
-            continue
-        key, data, checksum = _PROOF
-        if _chain(library, bytes.fromhex(key))(data).hex() == checksum:
-            return library
-    return None
+    library = libcrypto(*_FUNCTIONS)
+    if library is None:
+        return None
+    for function in _FUNCTIONS:
+        getattr(library, function).restype = None
+    key, data, checksum = _PROOF
+    return library if _chain(library, bytes.fromhex(key))(data).hex() == checksum else None
 
 
 def _chain(library: ctypes.PyDLL, key: bytes) -> LastBlock:

@@ -7,11 +7,9 @@ to 6 us to make and to use, this 2 to 3, and wipes it. Nothing is shared, so it 
 import ctypes
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final
 
 from switch.crypto.errors import CryptoError
-
-_NAMES: Final = ("libcrypto.so.3", "libcrypto.3.dylib")
+from switch.crypto.libcrypto import libcrypto
 
 Once = Callable[[bytes, bytes], bytes]
 """From key and whole blocks to their cipher text."""
@@ -19,14 +17,10 @@ Once = Callable[[bytes, bytes], bytes]
 
 @lru_cache(maxsize=1)
 def _library() -> ctypes.PyDLL | None:
-    for name in _NAMES:
-        try:
-            library = ctypes.PyDLL(name)  # not CDLL: see `des`
-            library.EVP_CIPHER_fetch.restype = library.EVP_CIPHER_CTX_new.restype = ctypes.c_void_p
-        except (OSError, AttributeError):
-            continue
-        return library
-    return None
+    library = libcrypto("EVP_CIPHER_fetch", "EVP_CIPHER_CTX_new")
+    if library is not None:
+        library.EVP_CIPHER_fetch.restype = library.EVP_CIPHER_CTX_new.restype = ctypes.c_void_p
+    return library
 
 
 def encryptor(name: str) -> Once | None:
