@@ -17,7 +17,7 @@ from scenarios.drill.yard import START_S, SWITCH, DrillFailed, Yard
 from switch.app.clearing import read_rows
 from switch.app.serve import STORAGE_FAILED
 from switch.clearing.schema import SWITCH_TABLES
-from switch.net.chain import read_witness, witness_path
+from switch.net.witness import read_witness, witness_path
 
 FULL, FAIL, FORGET = "full", "fail", "forget"
 MODES: Final = (FULL, FAIL, FORGET)

@@ -14,8 +14,8 @@ from scenarios.world.network import Clock, End, Road, Wire
 from scenarios.world.store import Died, Platter, Store
 from switch.clearing.schema import Table
 from switch.machine import Arm, Close, Link, Machine, Now, Out, Post, Send
-from switch.net.chain import BrokenChain
 from switch.net.disk import StorageFailed
+from switch.net.witness import BrokenChain
 from switch.wire.errors import FrameError
 from switch.wire.framing import Deframer, Framing
 

@@ -10,13 +10,14 @@ import random
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from switch.clearing.schema import Table
-from switch.net.chain import START, BrokenChain, Witness, link_of, refuse_short
 from switch.net.disk import StorageFailed, StoreInUse
+from switch.net.witness import LINK_BYTES, START, BrokenChain, Witness, refuse_short
 
 Trouble: TypeAlias = Literal["", "eio", "enospc", "dies before sync", "dies after sync"]
 """What the next commit meets: the sync fails, the disk is full, or the process is killed at either side of the sync."""
@@ -31,6 +32,11 @@ def framed(content: tuple[Any, bytes]) -> bytes:
     """One commit as it is written: its rows and the link of the last."""
     payload = msgspec.msgpack.encode(content)
     return _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+def link_of(before: bytes, table: str, row: tuple[Any, ...]) -> bytes:
+    """The link of a row: a digest over the link before, the table and the row."""
+    return sha256(msgspec.msgpack.encode((before, table, row))).digest()[:LINK_BYTES]
 
 
 def frames(data: bytes | bytearray) -> Iterator[tuple[int, int]]:

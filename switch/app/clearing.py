@@ -1,22 +1,20 @@
 """`shoudan clearing reconcile`: the books joined, from their files: three of them, and the cash of machines."""
 
 import json
-import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import apsw
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 
-from switch.app.journals import journals_of
+from switch.app.config import ConfigError
+from switch.app.journals import holds, journals_of, numbers_in, open_book, rows_in
 from switch.app.verify import verify_command
 from switch.clearing.cash import CashBook, join_cash
 from switch.clearing.reconcile import Break, Reconciliation, gaps, reconcile
-from switch.clearing.schema import CASH, ERRORS, JOURNAL, LEDGER, RETAINED, SWITCH_TABLES, TERMINALS, Table
+from switch.clearing.schema import CASH, ERRORS, JOURNAL, LEDGER, RETAINED, TERMINALS, Table
 from switch.wire.transactions import BY_NAME
 
 clearing = typer.Typer(no_args_is_help=True, help="Clearing (清算): views read from the journal.")
@@ -34,19 +32,10 @@ CASH_WORDS = {
 
 def read_rows(path: Path, table: Table) -> list[dict[str, Any]]:
     """All rows of a table, in the order of their numbers. Raises typer.BadParameter where the file is no such book."""
-    if not path.is_file():
-        raise typer.BadParameter(f"{path}: no such file")
     try:
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-        cursor = connection.execute(table.select(columns_in(connection, table.name)))
-        return [dict(zip(table.names, row, strict=True)) for row in cursor]
-    except (apsw.Error, sqlite3.Error) as error:
-        raise typer.BadParameter(f"{path}: not a {table.name} book ({error})") from None
-
-
-def columns_in(connection: apsw.Connection, table: str) -> list[str]:
-    """The columns a table has in its file, which an earlier release may have written."""
-    return [column[1] for column in connection.execute(f"PRAGMA table_info({table})")]
+        return [dict(zip(table.names, row, strict=True)) for row in rows_in(path, table)]
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def read_journal_rows(journal: Path) -> list[dict[str, Any]]:
@@ -54,34 +43,17 @@ def read_journal_rows(journal: Path) -> list[dict[str, Any]]:
     return [row for path in journals_of(journal) for row in read_rows(path, JOURNAL)]
 
 
-def read_numbers(path: Path) -> Iterator[int]:
-    """Row numbers of all the switch's tables in one file."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    for table in SWITCH_TABLES:
-        if not columns_in(connection, table.name):
-            continue  # a journal of an earlier release
-        for (number,) in connection.execute(f"SELECT number FROM {table.name}"):
-            yield number
-
-
 def reconcile_files(journal: Path, ledgers: list[Path], terminals: Path | None) -> Reconciliation:
     """Join the books that stand in these files."""
     ledger = [row for path in ledgers for row in read_rows(path, LEDGER)]
     own = read_rows(terminals, TERMINALS) if terminals else None
     result = reconcile(read_journal_rows(journal), ledger, own)
-    result.breaks[:0] = [gap for path in journals_of(journal) for gap in gaps(read_numbers(path))]
-    if terminals is not None and own is not None and _holds_cash(terminals):
+    result.breaks[:0] = [gap for path in journals_of(journal) for gap in gaps(numbers_in(path))]
+    if terminals is not None and own is not None and holds(open_book(terminals), CASH.name):
         retained = len(read_rows(terminals, RETAINED))
         result.cash = join_cash(read_rows(terminals, CASH), read_rows(terminals, ERRORS), own, retained)
         result.breaks += result.cash.breaks
     return result
-
-
-def _holds_cash(path: Path) -> bool:
-    """Whether a terminals' book has the cash book of machines beside it."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    found = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (CASH.name,)).fetchone()
-    return found is not None and bool(found[0])
 
 
 def yuan(minor: int) -> str:

@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import apsw
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 
 from switch.app.clearing import SHOWN_MAX, read_rows, yuan
+from switch.app.journals import holds, open_book
 from switch.clearing.ecash import ECashBook, join_e_cash
 from switch.clearing.schema import CARDS, CHIPS, OFFLINE, TERMINALS
 
@@ -25,17 +25,11 @@ _LISTED = {
 def join_files(ledgers: list[Path], terminals: Path) -> ECashBook:
     """Join the books that stand in these files; a terminals' book without cards is joined with none."""
     chips = [row for path in ledgers for row in read_rows(path, CHIPS)]
-    cards = read_rows(terminals, CARDS) if holds(terminals, CARDS.name) else []
-    offline = read_rows(terminals, OFFLINE) if holds(terminals, OFFLINE.name) else []
-    own = read_rows(terminals, TERMINALS) if holds(terminals, TERMINALS.name) else []
+    book = open_book(terminals)
+    cards, offline, own = (
+        read_rows(terminals, table) if holds(book, table.name) else [] for table in (CARDS, OFFLINE, TERMINALS)
+    )
     return join_e_cash(chips, cards, offline, own)
-
-
-def holds(path: Path, table: str) -> bool:
-    """Whether a file has this table."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    found = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (table,)).fetchone()
-    return found is not None and bool(found[0])
 
 
 def show(book: ECashBook, console: Console) -> None:

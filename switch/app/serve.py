@@ -37,12 +37,12 @@ from switch.engine.engine import Engine
 from switch.engine.line import BOTH, IN, OUT
 from switch.engine.share import WHOLE, Share, Tell
 from switch.machine import Machine
-from switch.net.chain import BrokenChain
 from switch.net.disk import Disk, StorageFailed, StoreInUse
 from switch.net.listen import Patience, Secured, dial, listen
 from switch.net.metrics import Family, LoopLag, MetricsPage
 from switch.net.perform import Performer
 from switch.net.stranger import Strangers
+from switch.net.witness import BrokenChain
 from switch.wire.profile import PosProfile, framing_of
 
 log = logging.getLogger("shoudan")
@@ -267,8 +267,7 @@ async def serve_centre(source: Path) -> int:
     performer = Performer(centre, disk, loop, life.failed)
     with _whole(config.ledger):
         disk.check()
-    ledger, pins, chips = ((row for _, row in disk.history(table.name)) for table in (LEDGER, PINS, CHIPS))
-    centre.recover(ledger, pins, chips)
+    centre.recover(*(disk.table(table.name) for table in (LEDGER, PINS, CHIPS)))
     host, port = host_and_port(config.listen)
     framing, tls = framing_of(profile), listening_tls(config.tls)
     server = await listen(performer, host, port, framing, profile.timers.frame_s, name=config.name, tls=tls)

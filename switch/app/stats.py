@@ -4,19 +4,19 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import apsw
 import typer
 from rich import box
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table as Grid
 
-from switch.app.clearing import columns_in, read_rows, yuan
+from switch.app.clearing import read_rows, yuan
 from switch.app.config import ConfigError, tariff_for
-from switch.app.journals import journals_of
+from switch.app.journals import journals_of, rows_in
 from switch.clearing.books import deals
 from switch.clearing.fees import charges
 from switch.clearing.figures import DIMENSIONS, NONE, Entry, Figures, Place, Tally
@@ -39,14 +39,8 @@ DAYS_OF_MONTH: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 def read_journal(path: Path) -> Iterator[Entry]:
     """A journal's rows in the order of their numbers, one at a time. Raises ConfigError for what is no journal."""
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file")
-    try:
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-        cursor = connection.execute(JOURNAL.select(columns_in(connection, JOURNAL.name), Entry._fields))
-        yield from map(Entry._make, cursor)
-    except apsw.Error as error:
-        raise ConfigError(f"{path}: not a switch's journal ({error})") from None
+    columns = itemgetter(*map(JOURNAL.names.index, Entry._fields))
+    return (Entry._make(columns(row)) for row in rows_in(path, JOURNAL))
 
 
 def read_places(path: Path) -> dict[str, Place]:

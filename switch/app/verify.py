@@ -1,4 +1,4 @@
-"""`shoudan clearing verify`: a book read from outside, each row against its link, the whole against its witness."""
+"""`shoudan clearing verify`: a book read from outside, each commit against its link, the whole against its witness."""
 
 import json
 from pathlib import Path
@@ -7,34 +7,34 @@ from typing import Annotated, Any
 import apsw
 import typer
 
-from switch.app.journals import journals_of
-from switch.clearing.schema import ISSUER_TABLES, SWITCH_TABLES
-from switch.net.chain import CHAIN, BrokenChain, Checked, read_witness, witness_path
+from switch.app.config import ConfigError
+from switch.app.journals import holds, journals_of, open_book
+from switch.net.chain import COMMITS, Checked
+from switch.net.witness import BrokenChain, read_witness, witness_path
 
 
 def verify_book(book: Path, witness: Path | None = None) -> dict[str, Any]:
-    """What there is to say of a journal or ledger: `sound`, `fault` (names the row), `rows` (with a link), `last` (row)
-    and its `link` (hexadecimal), `witness` (the row it has seen, None without one).
+    """What there is to say of a journal or ledger: `sound`, `fault` (names the row), `rows`, `last` (row) and
+    its `link` (hexadecimal), `witness` (the row it has seen, None without one).
 
     The witness is looked for beside the book where no other is named. Raises typer.BadParameter for a file that is no
     such book.
     """
-    if not book.is_file():
-        raise typer.BadParameter(f"{book}: no such file")
     try:
-        connection = apsw.Connection(str(book), flags=apsw.SQLITE_OPEN_READONLY)
-        present = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        connection = open_book(book)
+        chained = holds(connection, COMMITS.name)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
     except apsw.Error as error:
         raise typer.BadParameter(f"{book}: not a book ({error})") from None
-    names = [table.name for table in (*SWITCH_TABLES, *ISSUER_TABLES) if table.name in present]
-    if not names or CHAIN.name not in present:
+    if not chained:
         raise typer.BadParameter(f"{book}: no book with a chain: a journal or ledger of this release is needed")
     found: dict[str, Any] = {"sound": True, "fault": "", "rows": 0, "last": 0, "link": "", "witness": None}
     checked: Checked | None = None
     try:
         seen = read_witness(witness or witness_path(book))
         found["witness"] = seen.number if seen else None
-        checked = Checked(connection, names, seen)
+        checked = Checked(connection, seen)
         for _ in checked:
             pass
     except (BrokenChain, apsw.Error) as error:

@@ -5,17 +5,14 @@ of everything that happened can be read back. Amounts are ints in minor units, t
 A PAN stands only sealed (under the HSM's storage key), truncated, or as a keyed hash.
 """
 
-from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
-
-_EMPTY: Final = {"INTEGER": "0", "TEXT": "''", "BLOB": "x''"}
 
 
 class Table(NamedTuple):
     """A table's columns as (name, SQLite type).
 
-    No index: the views read whole books, and an index on a book that is only appended to doubled the cost of a commit
-    (0.33 to 0.69 ms for 20 rows).
+    The terminals' own books have tables by that name; in a journal or ledger rows stand by commits, and the table is a
+    view of them (`switch.net.chain`). No index anywhere: whoever reads, reads whole books.
     """
 
     name: str
@@ -25,24 +22,9 @@ class Table(NamedTuple):
     def names(self) -> tuple[str, ...]:
         return tuple(name for name, _ in self.columns)
 
-    def additions(self, present: Sequence[str]) -> list[str]:
-        """ALTER statements that bring a table of an earlier release, with the columns `present`, up to date.
-
-        New columns are only ever added at the end. Rows from before have "" or 0 in them; [] where nothing is missing
-        or the table is another one.
-        """
-        if self.names[: len(present)] != tuple(present):
-            return []
-        return [
-            f"ALTER TABLE {self.name} ADD COLUMN {name} {kind} NOT NULL DEFAULT {_EMPTY[kind]}"
-            for name, kind in self.columns[len(present) :]
-        ]
-
-    def select(self, present: Collection[str], names: Sequence[str] = ()) -> str:
-        """The SELECT of `names` (all columns) in the order of the rows; columns not `present` in the file are empty."""
-        kinds = dict(self.columns)
-        wanted = [name if name in present else f"{_EMPTY[kinds[name]]} AS {name}" for name in names or self.names]
-        return f"SELECT {', '.join(wanted)} FROM {self.name} ORDER BY number"
+    def select(self) -> str:
+        """The SELECT of all columns, in the order of the rows."""
+        return f"SELECT {', '.join(self.names)} FROM {self.name} ORDER BY number"
 
     def create(self) -> str:
         """The CREATE TABLE statement."""

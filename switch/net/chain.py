@@ -1,236 +1,206 @@
-"""Each row of a durable book chains to the one before it, and a witness beside the book keeps its last link.
+"""How a durable book is written and read: one row of it a commit, each commit chained to the one before.
 
-A link is a digest over the link before and the row, so a row that is changed, taken out or put in breaks the chain at
-its place. The links of one commit stand in one row of the table `chain`: a column in each row cost a fifth of a commit
-more. The digest is plain, not keyed: it finds damage, a restored copy and a hand in the file, not a forger who chains
-anew and rewrites the witness as well.
+What a machine posts in one go stands in one row of the table `commits`, as a JSON array with a line for each post: its
+number, its table, its row, bytes in base64. A tool of SQLite's shows the tables as views of that text.
+(Rows of their own, bound column by column, took three times as long: docs/decisions/17-a-commit-is-one-row.md.)
+
+A commit's link is a digest over the link before and its text, so a row that is changed, taken out or put in breaks the
+chain there; the sums of the posts, a CRC-32 each, then tell which row it is. The digest is plain, not keyed: it finds
+damage, a restored copy and a hand in the file, not a forger who chains anew and rewrites the witness as well.
 """
 
-import os
-import struct
-import zlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import cache
 from hashlib import sha256
-from heapq import heapify, heappop, heapreplace
 from operator import itemgetter
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from struct import error as BadStruct
+from struct import pack, unpack
+from typing import Any, Final, NamedTuple, TypeAlias
+from zlib import crc32
 
 import apsw
 import msgspec
+from msgspec.structs import astuple
 
-from switch.clearing.schema import Table
+from switch.clearing.schema import ISSUER_TABLES, SWITCH_TABLES, Table
+from switch.net.witness import LINK_BYTES, START, BrokenChain, Witness, refuse_short
 
-Numbered = tuple[str, tuple[Any, ...]]
+Numbered: TypeAlias = tuple[str, tuple[Any, ...]]
 """A table's name and one of its rows, number first."""
-Posted = tuple[int, str, tuple[Any, ...]]
+Posted: TypeAlias = tuple[int, str, tuple[Any, ...]]
 """The same on its way in: the number before it."""
 
-LINK_BYTES: Final = 12
-START: Final = bytes(LINK_BYTES)
-"""What the first link chains to."""
+COMMITS: Final = Table(
+    "commits", (("number", "INTEGER"), ("posts", "INTEGER"), ("rows", "TEXT"), ("sums", "BLOB"), ("link", "BLOB"))
+)
+"""One row a commit: the number of its last post, how many there are, they themselves, their sums and the link."""
 
-CHAIN: Final = Table("chain", (("number", "INTEGER"), ("count", "INTEGER"), ("links", "BLOB")))
-"""One row a commit: the number of its last row, how many rows it had, and their links."""
-
-_WITNESS: Final = struct.Struct(">8sQ12sI")
-_MARK: Final = b"shoudan1"
-_encode: Final = msgspec.msgpack.Encoder().encode
-
-
-class BrokenChain(Exception):
-    """The book is not what was written: the text names the row, or by how much it is short."""
+_TABLES: Final = {table.name: table for table in (*SWITCH_TABLES, *ISSUER_TABLES)}
+_TYPES: Final[dict[str, tuple[type, Any]]] = {"INTEGER": (int, 0), "TEXT": (str, ""), "BLOB": (bytes, b"")}
+_encode: Final = msgspec.json.Encoder().encode
+_posts: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_post: Final = msgspec.json.Decoder(tuple[int, str, msgspec.Raw]).decode
+_number: Final = itemgetter(0)
 
 
-class Witness(NamedTuple):
-    """The last row known to be durable, and its link."""
+class Commit(NamedTuple):
+    """One row of COMMITS."""
 
     number: int
+    posts: int
+    rows: str
+    sums: bytes
     link: bytes
 
 
-def link_of(before: bytes, table: str, row: tuple[Any, ...]) -> bytes:
-    """The link of a row: a digest over the link before, the table and the row (1 us)."""
-    return sha256(_encode((before, table, row))).digest()[:LINK_BYTES]
+# in
 
 
-def chained(before: bytes, posts: Sequence[Posted]) -> list[tuple[int, int, bytes]]:
-    """The CHAIN rows of one commit's rows: one, or one a row where their numbers do not follow each other."""
-    if posts[-1][0] - posts[0][0] + 1 != len(posts):
-        found = []
-        for number, table, row in sorted(posts, key=itemgetter(0)):
-            before = link_of(before, table, row)
-            found.append((number, 1, before))
-        return found
-    links, encode = [], _encode
-    for _, table, row in posts:  # `link_of`, without the call
-        before = sha256(encode((before, table, row))).digest()[:LINK_BYTES]
-        links.append(before)
-    return [(posts[-1][0], len(posts), b"".join(links))]
+def link_of(before: bytes, sums: bytes, rows: bytes) -> bytes:
+    """The link of a commit: a digest over the link before, the sums of its posts and their text."""
+    digest = sha256(before + sums)
+    digest.update(rows)
+    return digest.digest()[:LINK_BYTES]
 
 
-def refuse_short(name: str, last: int, witness: Witness | None) -> None:
-    """Raises BrokenChain for a book that ends with row `last` where its witness has seen a later one."""
-    if witness is not None and witness.number > last:
-        raise BrokenChain(
-            f"{name} ends with row {last}, its witness has seen row {witness.number}: "
-            f"rows {last + 1} to {witness.number} are missing"
+def committed(before: bytes, posts: Sequence[Posted]) -> Commit:
+    """The commit of these posts, at least one, behind the link before. Raises TypeError for what JSON cannot hold and
+    msgspec.ValidationError where the last row does not fit its table: no recovery could read it."""
+    texts = list(map(_encode, posts))
+    row_of(texts[-1])  # when little happens, that is every row; when much does, a look now and then costs nothing
+    rows = b"[" + b",\n".join(texts) + b"]"
+    sums = pack(f">{len(texts)}I", *map(crc32, texts))
+    return Commit(posts[-1][0], len(posts), rows.decode(), sums, link_of(before, sums, rows))
+
+
+def gaps_in(before: int, posts: Sequence[Posted]) -> int:
+    """How many of the posts' numbers do not follow the one before."""
+    numbers = list(map(_number, posts))
+    if numbers == list(range(before + 1, before + 1 + len(numbers))):
+        return 0
+    return sum(number != earlier + 1 for earlier, number in zip([before, *numbers], numbers, strict=False))
+
+
+def views(tables: Sequence[Table]) -> Iterator[tuple[str, str]]:
+    """For each table its name, and the statement that makes it a view of the commits."""
+    for table in tables:
+        columns = ", ".join(
+            f"json_extract(post.value, '$[2][{place}]') AS {name}" for place, name in enumerate(table.names)
         )
+        where = f"json_extract(post.value, '$[1]') = '{table.name}'"
+        source = f"{COMMITS.name}, json_each({COMMITS.name}.rows) AS post"
+        yield table.name, f"CREATE VIEW {table.name} AS SELECT {columns} FROM {source} WHERE {where}"
 
 
-def witness_path(book: Path) -> Path:
-    return book.with_name(book.name + ".witness")
+# out
 
 
-class WitnessFile:
-    """Where the last durable row is noted after each commit: one write in place and no sync.
-
-    A witness behind its book is of no harm; it can never be ahead of it, as a commit has ended before it is written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-
-    def note(self, number: int, link: bytes) -> None:
-        """Raises OSError."""
-        os.pwrite(self._file, _pack(number, link), 0)
-
-    def close(self) -> None:
-        """Sync and let go: a stop in good order leaves a witness that is up to date."""
-        os.fsync(self._file)
-        os.close(self._file)
+@cache
+def _reader(name: str) -> Callable[[msgspec.Raw], tuple[Any, ...]]:
+    """What reads a row of this table. Columns that came later than the row are empty in it."""
+    if name not in _TABLES:
+        raise msgspec.ValidationError(f"no table {name!r} is known")
+    (number, _), *columns = _TABLES[name].columns
+    fields: list[Any] = [(number, int), *((column, *_TYPES[kind]) for column, kind in columns)]
+    row = msgspec.defstruct(name, fields, array_like=True, forbid_unknown_fields=True, gc=False)
+    decode = msgspec.json.Decoder(row).decode
+    return lambda text: astuple(decode(text))
 
 
-def _pack(number: int, link: bytes) -> bytes:
-    head = _WITNESS.pack(_MARK, number, link, 0)[:-4]
-    return head + zlib.crc32(head).to_bytes(4, "big")
+def row_of(post: bytes | msgspec.Raw) -> Numbered:
+    """A post's table and row. Raises msgspec.DecodeError for what is none."""
+    _, table, row = _post(post)
+    return table, _reader(table)(row)
 
 
-def read_witness(path: Path) -> Witness | None:
-    """What a witness says, None where there is none (or it is empty: made, and never written). Raises BrokenChain for
-    one that cannot be read."""
+def rows_in(rows: str, name: str = "", number: int = 0) -> Iterator[Numbered]:
+    """The rows of a commit's text, of one table or one number only where it is named; nothing is checked but that they
+    can be read. Raises BrokenChain."""
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    if not data.strip(b"\0"):
-        return None
-    if len(data) == _WITNESS.size:
-        _, number, link, _ = _WITNESS.unpack(data)
-        if data == _pack(number, link):
-            return Witness(number, link)
-    raise BrokenChain(f"{path.name} is no witness: it is damaged, or another file")
+        for text in _posts(rows):
+            found, table, row = _post(text)
+            if name in ("", table) and number in (0, found):
+                yield table, _reader(table)(row)
+    except msgspec.DecodeError as error:
+        raise BrokenChain(f"a row cannot be read: {error}") from None
 
 
-def in_order(connection: apsw.Connection, names: Sequence[str]) -> Generator[Numbered, None, None]:
-    """All rows of these tables in the order of their numbers."""
-    cursors = [(name, connection.execute(f"SELECT * FROM {name} ORDER BY number")) for name in names]
-    heads = [(row[0], name, row, cursor) for name, cursor in cursors if (row := next(cursor, None)) is not None]
-    heapify(heads)
+def commits_of(connection: apsw.Connection) -> Iterator[Commit]:
+    """All commits of a book in the order of their numbers."""
+    # A cursor left open would keep the log from being folded in.
+    with closing(connection.execute(f"SELECT * FROM {COMMITS.name} ORDER BY number")) as cursor:
+        yield from map(Commit._make, cursor)
+
+
+def rows_of(connection: apsw.Connection, name: str = "") -> Iterator[Numbered]:
+    """The rows of a book, of one table only where it is named, in the order of their numbers. Raises BrokenChain."""
+    for commit in commits_of(connection):
+        yield from rows_in(commit.rows, name)
+
+
+def numbers_of(connection: apsw.Connection) -> Iterator[int]:
+    """The numbers of all rows of a book, as they stand in it. Raises BrokenChain."""
     try:
-        while heads:
-            number, name, row, cursor = heads[0]
-            limit = min((head[0] for head in heads[1:3]), default=None)
-            while row is not None and (limit is None or row[0] < limit or row[0] == number):
-                yield name, row
-                row = next(cursor, None)
-            if row is None:
-                heappop(heads)
-            else:
-                heapreplace(heads, (row[0], name, row, cursor))
-    finally:  # a cursor left open would keep the log from being folded in
-        for _, cursor in cursors:
-            cursor.close()
+        for commit in commits_of(connection):
+            yield from (_post(text)[0] for text in _posts(commit.rows))
+    except msgspec.DecodeError as error:
+        raise BrokenChain(f"a row cannot be read: {error}") from None
 
 
-class Links:
-    """The stored links of a book, read one after the other."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._cursor = connection.execute("SELECT number, count, links FROM chain ORDER BY number")
-        self._links = b""
-        self._place = 0
-        self._numbers = range(0)
-        self.first = 0
-        self._fill()
-        self.first = self._numbers.start if self._links else 0
-
-    def close(self) -> None:
-        self._cursor.close()
-
-    def _fill(self) -> None:
-        group = next(self._cursor, None)
-        self._place = 0
-        if group is None:
-            self._links, self._numbers = b"", range(0)
-            return
-        number, count, links = group
-        if len(links) != count * LINK_BYTES or count < 1:
-            raise BrokenChain(f"row {number}: its links are not whole")
-        self._links, self._numbers = links, range(number - count + 1, number + 1)
-
-    def take(self) -> tuple[int, bytes]:
-        """The next row's number (where numbers have no gap) and link; (0, b"") when there is none."""
-        if not self._links:
-            return 0, b""
-        place = self._place
-        found = self._numbers[place], self._links[place * LINK_BYTES : (place + 1) * LINK_BYTES]
-        self._place += 1
-        if self._place == len(self._numbers):
-            self._fill()
-        return found
+def row_at(connection: apsw.Connection, name: str, number: int) -> tuple[Any, ...] | None:
+    """One row of a table. Raises BrokenChain."""
+    statement = f"SELECT rows FROM {COMMITS.name} WHERE number >= ? ORDER BY number LIMIT 1"
+    found = connection.execute(statement, (number,)).fetchone()
+    return next((row for _, row in rows_in(found[0], name, number)), None) if found else None
 
 
 class Checked:
-    """The rows of a book as they are read, each against its link; at the end the book against its witness.
+    """The rows of a book as they are read, each commit against its link; at the end the book against its witness.
 
-    Rows from before the chain (a book of an earlier release) pass, and nothing else does. `last` and `link` are those
-    of the last row seen, `rows` how many had a link. Iterating raises BrokenChain.
+    `last` and `link` are those of the last commit seen, `rows` how many rows there were up to it. Iterating raises
+    BrokenChain, naming the row.
     """
 
-    def __init__(self, connection: apsw.Connection, names: Sequence[str], witness: Witness | None) -> None:
-        self._rows = in_order(connection, names)
-        self._links = Links(connection)
+    def __init__(self, connection: apsw.Connection, witness: Witness | None) -> None:
+        self._connection = connection
         self._witness = witness
         self.last = 0
         self.link = START
         self.rows = 0
 
     def __iter__(self) -> Iterator[Numbered]:
-        try:
-            yield from self._each()
-        finally:
-            self._rows.close()
-            self._links.close()
-
-    def _each(self) -> Iterator[Numbered]:
-        links, witness, before = self._links, self._witness, START
-        first, seen = links.first, witness.number if witness else -1
-        for table, row in self._rows:
-            number = row[0]
-            if not first or number < first:
-                if first and number + 1 > first:
-                    raise BrokenChain(f"row {number} stands outside the chain")
-                self.last = number
-                yield table, row
-                continue
-            wanted, stored = links.take()
-            if not stored:
-                raise BrokenChain(f"row {number} was added behind the chain's end, row {self.last}")
-            if number != wanted:
-                what = f"row {wanted} is missing" if number > wanted else f"row {number} stands outside the chain"
-                raise BrokenChain(what)
-            before = link_of(before, table, row)
-            if before != stored:
-                raise BrokenChain(f"row {number} is not what was written: the chain is broken there")
-            if number == seen and witness and witness.link != before:
-                raise BrokenChain(f"row {number} is another one than the witness has seen")
-            self.last, self.link = number, before
-            self.rows += 1
-            yield table, row
-        wanted, stored = links.take()
-        if stored:
-            raise BrokenChain(f"row {wanted} is missing")
+        witness = self._witness
+        for commit in commits_of(self._connection):
+            found = self._rows(commit)
+            if witness and self.last < witness.number <= commit.number and witness != (commit.number, commit.link):
+                raise BrokenChain(f"row {witness.number} is another one than the witness has seen")
+            self.last, self.link = commit.number, commit.link
+            self.rows += commit.posts
+            yield from found
         refuse_short("the book", self.last, witness)
-        if witness and not first:
-            raise BrokenChain(f"the book has no chain, and its witness has seen row {witness.number} of one")
+
+    def _rows(self, commit: Commit) -> list[Numbered]:
+        """The rows of the next commit, which is what was written."""
+        if link_of(self.link, commit.sums, commit.rows.encode()) != commit.link:
+            raise BrokenChain(self._fault(commit))
+        found = list(rows_in(commit.rows))
+        if len(found) != commit.posts or found[-1][1][0] != commit.number:
+            raise BrokenChain(f"row {commit.number}: its commit has another number, or another count")
+        return found
+
+    def _fault(self, commit: Commit) -> str:
+        """Which row it is that breaks the chain, by the numbers and sums of the posts."""
+        first = commit.number - commit.posts + 1
+        if first > self.last + 1:
+            return f"row {self.last + 1} is missing"
+        try:
+            found = [crc32(text) for text in _posts(commit.rows)]
+            written = unpack(f">{commit.posts}I", commit.sums)
+        except (msgspec.DecodeError, BadStruct):
+            return f"row {first} cannot be read, nor what was written with it up to row {commit.number}"
+        for place, wanted in enumerate(written):
+            if found[place : place + 1] != [wanted]:
+                what = "missing" if len(found) < len(written) else "not what was written: the chain is broken there"
+                return f"row {first + place} is {what}"
+        return f"row {commit.number} does not chain to row {self.last}"

@@ -6,29 +6,16 @@ error ends the process (`StorageFailed` is never caught below `serve`), and the 
 
 import fcntl
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
 import apsw
+from msgspec import ValidationError
 
 from switch.clearing.schema import Table
-from switch.net.chain import (
-    CHAIN,
-    LINK_BYTES,
-    START,
-    BrokenChain,
-    Checked,
-    Numbered,
-    Posted,
-    WitnessFile,
-    chained,
-    in_order,
-    read_witness,
-    refuse_short,
-    witness_path,
-)
+from switch.net.chain import COMMITS, Checked, Numbered, Posted, committed, gaps_in, row_at, rows_of, views
+from switch.net.witness import START, BrokenChain, WitnessFile, read_witness, refuse_short, witness_path
 from switch.timings import LOCAL_BOUNDS_S, SIZE_BOUNDS, Timings
 
 CHECKPOINT_COMMITS = 512
@@ -61,9 +48,9 @@ class Disk:
     `take` takes a row (its number, its table, itself) for the next commit; `pending` are those taken and not yet
     durable; `gaps` must stay 0.
 
-    `path` is the database file; its lock file and its witness stand beside it. `tables` are created where they are
-    absent, and given the columns that a file of an earlier release lacks. Every row chains to the one before
-    (`switch.net.chain`): nothing is to be committed before `check`, or a whole `history`, found the chain unbroken.
+    `path` is the database file; its lock file and its witness stand beside it. What is taken between two commits
+    becomes one row of it, chained to the one before (`switch.net.chain`), and `tables` are its views: nothing is to be
+    committed before `check`, or a whole `history`, found the chain unbroken.
 
     Raises StoreInUse, and BrokenChain where the book is shorter than its witness.
     """
@@ -77,38 +64,44 @@ class Disk:
         self._gaps = 0
         self.commit_times = Timings(LOCAL_BOUNDS_S)
         self.batches = Timings(SIZE_BOUNDS)
-        self._tables = tuple(tables)
+        self._tables = frozenset(table.name for table in tables)
         self._lock = _lock(path.with_name(path.name + ".lock"))
-        self._chain = CHAIN.insert()
-        self._inserts = {table.name: table.insert() for table in tables}
+        self._insert = COMMITS.insert()
         self._taken: list[Posted] = []
         self.take = self._taken.append  # nothing else is done before the commit, and there in one go (0.4 us a row)
         self._checkpoint_rows = CHECKPOINT_ROWS
         self._connection = apsw.Connection(str(path), flags=_ALONE)
-        for statement in (*PRAGMAS, *(table.create() for table in (*tables, CHAIN))):
+        for statement in PRAGMAS:
             self._connection.execute(statement)
-        for table in tables:
-            present = [column[1] for column in self._connection.execute(f"PRAGMA table_info({table.name})")]
-            for statement in table.additions(present):
-                self._connection.execute(statement)
-        self.durable = max((self._highest(table.name) for table in tables), default=0)
         try:
-            self._link = self._last_link()
+            self._prepare(tables)
+            self.durable, self._link = self._last()
         except BrokenChain:
             self._connection.close()
             self._lock.close()
             raise
         self._witness = WitnessFile(witness_path(path))
 
-    def _highest(self, name: str) -> int:
-        cursor = self._connection.execute(f"SELECT coalesce(max(number), 0) FROM {name}")
-        return int(next(cursor)[0])
+    def _prepare(self, tables: Sequence[Table]) -> None:
+        """Make what is absent, and the views anew where an earlier release had fewer columns."""
+        connection = self._connection
+        connection.execute(COMMITS.create())
+        schema = connection.execute("SELECT name, type, sql FROM sqlite_master")
+        known = {name: (kind, statement) for name, kind, statement in schema}
+        for name, statement in views(tables):
+            kind, present = known.get(name, ("", ""))
+            if kind == "table":
+                raise BrokenChain(f"{self.path.name} has a table {name}: an earlier release's, which kept rows singly")
+            if present != statement:
+                connection.execute(f"DROP VIEW IF EXISTS {name}")
+                connection.execute(statement)
 
-    def _last_link(self) -> bytes:
-        """The link to chain to; refuses a book shorter than its witness before anything reads it."""
-        refuse_short(self.path.name, self.durable, read_witness(witness_path(self.path)))
-        last = self._connection.execute("SELECT links FROM chain ORDER BY number DESC LIMIT 1").fetchone()
-        return last[0][-LINK_BYTES:] if last else START
+    def _last(self) -> tuple[int, bytes]:
+        """The last commit's number and link; refuses a book shorter than its witness before anything reads it."""
+        statement = f"SELECT number, link FROM {COMMITS.name} ORDER BY number DESC LIMIT 1"
+        number, link = self._connection.execute(statement).fetchone() or (0, START)
+        refuse_short(self.path.name, number, read_witness(witness_path(self.path)))
+        return number, link
 
     @property
     def pending(self) -> int:
@@ -118,11 +111,11 @@ class Disk:
     @property
     def gaps(self) -> int:
         """How many rows' numbers did not follow the one before."""
-        return self._gaps + self._sorted()[1]
+        return self._gaps + gaps_in(self.durable, self._taken)
 
     def add(self, number: int, table: str, row: tuple[Any, ...]) -> None:
         """Take a row for the next commit. KeyError for a table that is none of this store's."""
-        if table not in self._inserts:
+        if table not in self._tables:
             raise KeyError(table)
         self.take((number, table, row))
 
@@ -132,65 +125,53 @@ class Disk:
         Raises StorageFailed on any storage error.
         """
         began, taken = time.perf_counter(), self._taken
-        tables, gaps = self._sorted()
+        if not taken:
+            return self.durable
         try:
+            gaps = gaps_in(self.durable, taken)
+            commit = committed(self._link, taken)
             connection = self._connection
-            connection.execute("BEGIN IMMEDIATE")
-            for table, rows in tables.items():
-                connection.executemany(self._inserts[table], rows)
-            links = chained(self._link, taken) if taken else []
-            connection.executemany(self._chain, links)
-            connection.execute("COMMIT")
+            connection.execute(self._insert, commit)  # a statement alone is a transaction
             self.commits += 1
-            self.rows += len(taken)
+            self.rows += commit.posts
             self._gaps += gaps
-            if links:
-                self.durable = taken[-1][0]
-                self._link = links[-1][2][-LINK_BYTES:]
-                self._witness.note(links[-1][0], self._link)
+            self.durable, self._link = commit.number, commit.link
+            self._witness.note(commit.number, commit.link)
             self.commit_times.add(time.perf_counter() - began)
-            self.batches.add(len(taken))
+            self.batches.add(commit.posts)
             taken.clear()
             if self.commits % CHECKPOINT_COMMITS == 0 or self.rows >= self._checkpoint_rows:
                 self._checkpoint()
+        except ValidationError as error:
+            raise StorageFailed(f"{self.path.name}: row {taken[-1][0]} does not fit: {error}") from None
         except (apsw.Error, OSError) as error:
             raise StorageFailed(f"{self.path.name}: {type(error).__name__}") from None
         return self.durable
-
-    def _sorted(self) -> tuple[dict[str, list[tuple[Any, ...]]], int]:
-        """The rows taken by table, and how many of their numbers do not follow the one before."""
-        tables, before, gaps = defaultdict[str, list[tuple[Any, ...]]](list), self.durable, 0
-        for number, table, row in self._taken:
-            tables[table].append(row)
-            if number != before + 1:
-                gaps += 1
-            before = number
-        return tables, gaps
 
     def _checkpoint(self) -> None:
         """From this connection only, between transactions: nobody else ever checkpoints."""
         self._checkpoint_rows = self.rows + CHECKPOINT_ROWS
         self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
-    def history(self, *only: str) -> Iterator[Numbered]:
-        """All rows of all tables, or of those named, as (table, row), in the order of their numbers.
+    def history(self) -> Iterator[Numbered]:
+        """All rows of all tables as (table, row), in the order of their numbers.
 
-        All of them are checked against the chain and the witness as they are read: raises BrokenChain.
+        They are checked against the chain and the witness as they are read: raises BrokenChain.
         """
-        names = [table.name for table in self._tables if not only or table.name in only]
-        if only:
-            return in_order(self._connection, names)
-        return iter(Checked(self._connection, names, read_witness(witness_path(self.path))))
+        return iter(Checked(self._connection, read_witness(witness_path(self.path))))
+
+    def table(self, name: str) -> Iterator[tuple[Any, ...]]:
+        """The rows of one table; against the chain they are not checked again."""
+        return (row for _, row in rows_of(self._connection, name))
 
     def row(self, table: str, number: int) -> tuple[Any, ...] | None:
         """One row of a table, committed or pending. Raises StorageFailed."""
-        for posted, _, row in self._taken:
+        for posted, where, row in self._taken:
             if posted == number:
-                return row
+                return row if where == table else None
         try:
-            cursor = self._connection.execute(f"SELECT * FROM {table} WHERE number = ?", (number,))
-            return next(cursor, None)
-        except apsw.Error as error:
+            return row_at(self._connection, table, number)
+        except (apsw.Error, BrokenChain) as error:
             raise StorageFailed(f"{self.path.name}: {type(error).__name__}") from None
 
     def check(self) -> None:
