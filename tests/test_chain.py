@@ -7,12 +7,13 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import apsw
-import msgspec
 import pytest
 import typer
 from engine_requests import signed_in
+from hand_in_book import changed, do, taken_out
 from house import House
 from typer.testing import CliRunner
 
@@ -20,9 +21,10 @@ from switch.app.cli import app
 from switch.app.config import ConfigError
 from switch.app.serve import _whole, open_disk
 from switch.app.verify import verify_book
-from switch.clearing.schema import DAY, SWITCH_TABLES
-from switch.net.chain import LINK_BYTES, START, BrokenChain, chained, in_order, link_of, read_witness, witness_path
+from switch.clearing.schema import DAY, JOURNAL, SWITCH_TABLES, UPLOAD
+from switch.net.chain import Commit, committed, link_of, numbers_of, rows_of
 from switch.net.disk import Disk, StorageFailed
+from switch.net.witness import LINK_BYTES, START, BrokenChain, read_witness, witness_path
 from terminals.device import pos
 
 
@@ -48,14 +50,6 @@ def book(path: Path, *commits: int) -> Disk:
     return disk
 
 
-def change(path: Path, *statements: str) -> None:
-    """A hand in the file."""
-    connection = apsw.Connection(str(path))
-    for statement in statements:
-        connection.execute(statement)
-    connection.close()
-
-
 def check(path: Path) -> None:
     """Open, read, close."""
     disk = Disk(path, SWITCH_TABLES)
@@ -73,19 +67,26 @@ def refusal(path: Path) -> str:
 
 
 def test_links_are_what_the_page_says(tmp_path: Path) -> None:
-    """docs/reliability.md: the first twelve bytes of SHA-256 over MessagePack of (link before, table, row)."""
-    one = sha256(msgspec.msgpack.encode((bytes(12), "day", day(1)))).digest()[:12]
-    two = sha256(msgspec.msgpack.encode((one, "day", day(2)))).digest()[:12]
-    assert link_of(START, "day", day(1)) == one
-    assert chained(START, [(1, "day", day(1)), (2, "day", day(2))]) == [(2, 2, one + two)]
+    """docs/reliability.md: twelve bytes of SHA-256 over the link before, the sums and the text."""
+    lines = [b'[1,"day",[1,1,"cups","201","1028"]]', b'[2,"day",[2,1,"cups","201","1028"]]']
+    text, sums = b"[" + b",\n".join(lines) + b"]", b"".join(crc32(line).to_bytes(4, "big") for line in lines)
+    one = sha256(bytes(12) + sums + text).digest()[:12]
+    assert link_of(START, sums, text) == one
+    commit = committed(START, [(1, "day", day(1)), (2, "day", day(2))])
+    assert commit == Commit(2, 2, text.decode(), sums, one)
     disk = Disk(tmp_path / "j.db", SWITCH_TABLES)
     disk.add(1, "day", day(1))
     disk.add(2, "day", day(2))
     disk.commit()
-    assert read_witness(witness_path(disk.path)) == (2, two)
+    assert read_witness(witness_path(disk.path)) == (2, one)
+    disk.add(3, "day", day(3))
+    disk.commit()
+    third = b'[[3,"day",[3,1,"cups","201","1028"]]]'
+    two = sha256(one + crc32(third[1:-1]).to_bytes(4, "big") + third).digest()[:12]
+    assert read_witness(witness_path(disk.path)) == (3, two)
     disk.close()
     connection = apsw.Connection(str(disk.path))
-    assert connection.execute("SELECT * FROM chain").fetchall() == [(2, 2, one + two)]
+    assert connection.execute("SELECT number, posts, link FROM commits").fetchall() == [(2, 2, one), (3, 1, two)]
 
 
 def test_a_sound_book_goes_on_over_restarts(tmp_path: Path) -> None:
@@ -104,27 +105,40 @@ def test_a_sound_book_goes_on_over_restarts(tmp_path: Path) -> None:
     assert len(again._link) == LINK_BYTES
 
 
+ROW_11 = """[[11,"day",[11,1,"cups","202","1028"]]]"""
+
+
 @pytest.mark.parametrize(
     ("hand", "said"),
     [
-        ("UPDATE day SET settlement_date = '1029' WHERE number = 4", "row 4 is not what was written"),
-        ("UPDATE day SET at_ms = 2 WHERE number = 10", "row 10 is not what was written"),
-        ("DELETE FROM day WHERE number = 1", "row 1 is missing"),
-        ("DELETE FROM upload WHERE number = 6", "row 6 is missing"),
-        ("UPDATE day SET number = 16 WHERE number = 2", "row 2 is missing"),
-        ("INSERT INTO day VALUES (11, 1, 'cups', '202', '1028')", "row 11 was added behind the chain's end, row 10"),
-        ("UPDATE chain SET links = x'00' WHERE number = 6", "row 6: its links are not whole"),
-        ("UPDATE chain SET links = zeroblob(48) WHERE number = 10", "row 7 is not what was written"),
-        ("DELETE FROM chain", "the book has no chain, and its witness has seen row 10 of one"),
-        ("DELETE FROM chain WHERE number = 5", "row 1 stands outside the chain"),
+        (changed(DAY, 4, "settlement_date", "1029"), "row 4 is not what was written: the chain is broken there"),
+        (changed(DAY, 10, "at_ms", 2), "row 10 is not what was written"),
+        (changed(UPLOAD, 6, "amount", 600), "row 6 is not what was written"),
+        (changed(DAY, 2, "number", 16), "row 2 is not what was written"),
+        (taken_out(1), "row 1 is missing"),
+        (taken_out(5), "row 5 is missing"),
+        (taken_out(6), "row 6 is missing"),
+        (taken_out(10), "row 10 is missing"),
+        ("DELETE FROM commits WHERE number = 5", "row 1 is missing"),
+        ("DELETE FROM commits WHERE number = 6", "row 6 is missing"),
+        ("UPDATE commits SET rows = json_insert(rows, '$[9]', json(rows -> 0)) WHERE number = 5",
+         "row 5 does not chain to row 0"),
+        (f"INSERT INTO commits VALUES (11, 1, '{ROW_11}', x'00000000', x'00')", "row 11 is not what was written"),
+        (f"INSERT INTO commits SELECT 11, 1, '{ROW_11}', x'{crc32(ROW_11[1:-1].encode()):08x}', link FROM commits",
+         "row 11 does not chain to row 10"),
+        ("UPDATE commits SET sums = x'00' WHERE number = 6", "row 6 cannot be read"),
+        ("UPDATE commits SET sums = zeroblob(16) WHERE number = 10", "row 7 is not what was written"),
+        ("UPDATE commits SET link = zeroblob(12) WHERE number = 6", "row 6 does not chain to row 5"),
+        ("UPDATE commits SET rows = substr(rows, 2) WHERE number = 5",
+         "row 1 cannot be read, nor what was written with it up to row 5"),
+        ("UPDATE commits SET number = 12 WHERE number = 10", "row 12: its commit has another number"),
+        ("UPDATE commits SET posts = 3 WHERE number = 10", "row 10: its commit has another number, or another count"),
     ],
-)
+)  # fmt: skip
 def test_a_hand_in_the_file_is_named(tmp_path: Path, hand: str, said: str) -> None:
     path = tmp_path / "j.db"
     book(path, 5, 1, 4)
-    change(path, hand)
-    if "chain WHERE number = 5" in hand:  # the chain then begins later: its first link has nothing to chain to
-        said = "row 6 is not what was written"
+    do(path, hand.replace("FROM commits", "FROM commits LIMIT 1") if "SELECT 11" in hand else hand)
     assert said in refusal(path)
     found = verify_book(path)
     assert not found["sound"]
@@ -134,22 +148,31 @@ def test_a_hand_in_the_file_is_named(tmp_path: Path, hand: str, said: str) -> No
 def test_rows_that_changed_places(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
     book(path, 6)
-    change(
-        path,
-        "UPDATE day SET number = 100 WHERE number = 2",
-        "UPDATE day SET number = 2 WHERE number = 4",
-        "UPDATE day SET number = 4 WHERE number = 100",
-        "UPDATE day SET at_ms = 9 WHERE number = 4",
-    )
-    assert "row 4 is not what was written" in refusal(path)
+    swapped = "json_set(rows, '$[1]', json(rows -> 3), '$[3]', json(rows -> 1))"
+    do(path, f"UPDATE commits SET rows = {swapped}")
+    assert "row 2 is not what was written" in refusal(path)
+
+
+def test_a_gap_in_the_numbers_is_no_fault_of_the_chain(tmp_path: Path) -> None:
+    """It is the machine's, counted by the store and told by the books; what was written is there."""
+    disk = Disk(tmp_path / "j.db", SWITCH_TABLES)
+    for number in (1, 3, 4, 9):
+        disk.add(number, "day", day(number))
+    disk.commit()
+    assert disk.gaps == 2
+    disk.close()
+    again = Disk(tmp_path / "j.db", SWITCH_TABLES)
+    assert [row[0] for _, row in again.history()] == [1, 3, 4, 9]
+    assert again.row("day", 3) == day(3)
+    assert again.row("day", 5) is None
+    again.close()
 
 
 def test_a_tail_that_is_cut_off(tmp_path: Path) -> None:
     """Rows and links of the last commit are gone: the chain is whole, only the witness knows."""
     path = tmp_path / "j.db"
     book(path, 5, 4)
-    change(path, "DELETE FROM day WHERE number > 5", "DELETE FROM upload WHERE number > 5",
-           "DELETE FROM chain WHERE number > 5")  # fmt: skip
+    do(path, "DELETE FROM commits WHERE number > 5")
     said = "j.db ends with row 5, its witness has seen row 9: rows 6 to 9 are missing"
     assert refusal(path) == said
     with pytest.raises(ConfigError, match="rows 6 to 9 are missing; nothing was started"):
@@ -194,30 +217,15 @@ def test_a_witness_behind_its_book_is_no_fault(tmp_path: Path) -> None:
     assert not verify_book(path)["sound"]
 
 
-def test_a_book_of_an_earlier_release(tmp_path: Path) -> None:
-    """It has no chain: its rows pass as they are, and those that come now are chained."""
-    path = tmp_path / "j.db"
-    book(path, 4)
-    change(path, "DROP TABLE chain")
-    witness_path(path).unlink()
-    book(path, 3)
-    check(path)
-    assert verify_book(path)["rows"] == 3
-    change(path, "UPDATE day SET at_ms = 7 WHERE number = 2")
-    check(path)
-    change(path, "UPDATE day SET at_ms = 7 WHERE number = 5")
-    assert "row 5 is not what was written" in refusal(path)
-
-
 def test_killed_between_commit_and_witness(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
     program = (
         "import os, signal, sys; from pathlib import Path\n"
         "from switch.clearing.schema import SWITCH_TABLES\n"
-        "from switch.net import chain, disk\n"
+        "from switch.net import disk, witness\n"
         "d = disk.Disk(Path(sys.argv[1]), SWITCH_TABLES)\n"
         "d.add(1, 'day', (1, 1, 'cups', '201', '1028')); d.commit()\n"
-        "chain.WitnessFile.note = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "witness.WitnessFile.note = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "d.add(2, 'day', (2, 1, 'cups', '202', '1028')); d.commit()"
     )
     root = Path(__file__).parent.parent
@@ -256,7 +264,7 @@ def test_a_switch_refuses_a_broken_journal_before_it_does_anything(tmp_path: Pat
     assert list(disk.history()) == house.rows, "rows come back as they were written, to the type"
     disk.close()
     (sent,) = (row["number"] for row in house.of("journal") if row["state"] == "sent")
-    change(tmp_path / "j.db", f"UPDATE journal SET amount = 100 WHERE number = {sent}")
+    do(tmp_path / "j.db", changed(JOURNAL, sent, "amount", 100))
     again = Disk(tmp_path / "j.db", SWITCH_TABLES)
     fresh = House(terminals=6)
     with pytest.raises(ConfigError, match=rf"j\.db: row {sent} is not what was written: the chain is broken there"), \
@@ -265,13 +273,13 @@ def test_a_switch_refuses_a_broken_journal_before_it_does_anything(tmp_path: Pat
     again.close()
 
 
-def test_in_order_reads_tables_as_one(tmp_path: Path) -> None:
-    disk = book(tmp_path / "j.db", 20)
+def test_one_table_of_a_book(tmp_path: Path) -> None:
+    disk = book(tmp_path / "j.db", 7, 13)
     connection = apsw.Connection(str(disk.path))
-    names = [table.name for table in SWITCH_TABLES]
-    assert [row[0] for _, row in in_order(connection, names)] == list(range(1, 21))
-    assert [row[0] for _, row in in_order(connection, [DAY.name])] == [n for n in range(1, 21) if n % 3]
-    assert list(in_order(connection, ["terminal"])) == []
+    assert list(numbers_of(connection)) == list(range(1, 21))
+    assert list(rows_of(connection, DAY.name)) == [("day", day(n)) for n in range(1, 21) if n % 3]
+    assert [row[0] for _, row in rows_of(connection, "upload")] == [3, 6, 9, 12, 15, 18]
+    assert list(rows_of(connection, "terminal")) == []
 
 
 def test_the_command(tmp_path: Path) -> None:
@@ -282,7 +290,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert told.exit_code == 0
     assert "7 rows chained to row 7" in told.output
     assert "sound 完整" in told.output
-    change(path, "DELETE FROM day WHERE number = 4")
+    do(path, taken_out(4))
     told = runner.invoke(app, ["clearing", "verify", "--journal", str(path), "--json", "-"])
     assert told.exit_code == 1
     assert json.loads(told.output)["fault"] == "row 4 is missing"

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from switch.app.cli import app
 from switch.clearing.ecash import join_e_cash
 from switch.clearing.schema import CARDS, CHIPS, ISSUER_TABLES, LEDGER, OFFLINE, TERMINAL_TABLES
+from switch.net.disk import Disk
 
 
 class Ground:
@@ -161,6 +162,15 @@ def test_cards_that_nobody_told_of_stand_apart(ground):
     assert (book.cards, book.others, book.others_minor, book.balanced) == (5, 1, 9_900, True)
 
 
+def write_ledger(path, of):
+    disk = Disk(path, ISSUER_TABLES)
+    rows = [(row[0], table.name, tuple(row)) for table in ISSUER_TABLES for row in of.get(table.name, [])]
+    for number, name, row in sorted(rows):
+        disk.add(number, name, row)
+    disk.commit()
+    disk.close()
+
+
 def write(path, tables, of):
     connection = apsw.Connection(str(path))
     for table in tables:
@@ -173,7 +183,7 @@ def test_the_command(ground, tmp_path):
     load = ground.load(ground.chips[5], 4_400, written=False, told=False)
     ground.member.ask(ground.member.reversal(load))
     ledger, terminals = tmp_path / "centre.db", tmp_path / "terminals.db"
-    write(ledger, ISSUER_TABLES, {LEDGER.name: ground.member.rows, CHIPS.name: ground.member.chips})
+    write_ledger(ledger, {LEDGER.name: ground.member.rows, CHIPS.name: ground.member.chips})
     write(terminals, TERMINAL_TABLES, {CARDS.name: ground.cards(), OFFLINE.name: ground.offline()})
     order = ["clearing", "ecash", "--ledger", str(ledger), "--terminals", str(terminals)]
     done = CliRunner().invoke(app, [*order, "--json", "-"])

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hand_in_book import changed, do
 
 from scenarios.ground import CARDS_PER_ISSUER
+from switch.clearing.schema import JOURNAL
 from switch.issuer.portfolio import STANDARD_ISSUERS, Portfolio
 
 SEED = 7
@@ -65,15 +67,13 @@ def test_reconcile_by_hand_says_the_same(day: tuple[Path, dict[str, Any], str]) 
     assert run.returncode == 0
     assert json.loads(run.stdout)["agreed"] is True
     with closing(sqlite3.connect(directory / "switch.db")) as journal:
-        [rrn] = journal.execute(
-            "SELECT rrn FROM journal WHERE kind = 'sale' AND state = 'answered' AND response_code = '00'"
+        number, rrn, amount = journal.execute(
+            "SELECT number, rrn, amount FROM journal WHERE kind = 'sale' AND state = 'answered' "
+            "AND response_code = '00'"
         ).fetchone()
-        change = "UPDATE journal SET amount = amount + ? WHERE rrn = ? AND state = 'answered'"
-        journal.execute(change, (1, rrn))
-        journal.commit()
-        run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        journal.execute(change, (-1, rrn))
-        journal.commit()
+    do(directory / "switch.db", changed(JOURNAL, number, "amount", amount + 1))
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    do(directory / "switch.db", changed(JOURNAL, number, "amount", amount))
     assert run.returncode == 1
     breaks = json.loads(run.stdout)["breaks"]
     assert {item["rrn"] for item in breaks} == {rrn}

@@ -4,15 +4,14 @@ import base64
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
+from hand_in_book import changed, columns, do
 from house import House
 
 from scenarios.drill.answers import Answer, Answers, Window, availability, parse, quantile, recovery
@@ -24,6 +23,7 @@ from scenarios.drill.lines import TROUBLES
 from scenarios.drill.yard import DrillFailed, Wanted, make
 from scenarios.proxy.control import check
 from switch.app.config import ConfigError
+from switch.clearing.schema import JOURNAL
 from switch.issuer.portfolio import STANDARD_ISSUERS, Portfolio
 from switch.wire.codec import codec_of
 from switch.wire.dialects import POS
@@ -415,12 +415,8 @@ def test_a_disk_that_is_full_one_whose_sync_fails_and_one_that_forgets(tmp_path:
     assert log.count("storage failed, stopping") == 2
     journal = tmp_path / "drill" / "switch.db"
     assert journal_rules(journal) == []
-    with closing(sqlite3.connect(journal)) as changed:
-        changed.execute(
-            "UPDATE journal SET amount = amount + 1 WHERE number = (SELECT max(number) FROM journal "
-            "WHERE state = 'answered')"
-        )
-        changed.commit()
+    number, amount = columns(journal, "number, amount", "journal", "state = 'answered'")[-1]
+    do(journal, changed(JOURNAL, number, "amount", amount + 1))
     assert [one.invariant for one in journal_rules(journal)] == ["I8"]
 
 

@@ -4,21 +4,23 @@ import json
 from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
 import typer
+from hand_in_book import do
 from house import House
 from typer.testing import CliRunner
 
 from scenarios.ground import lay
 from switch.app import clearing, fees, stats
 from switch.app.config import ConfigError
+from switch.app.serve import open_disk
 from switch.clearing.books import deals
 from switch.clearing.fees import ACQUIRER, ISSUER, NETWORK, Charge, Settlement, Share, charges, settle
 from switch.clearing.schema import JOURNAL, SWITCH_TABLES
 from switch.clearing.tariff import SHIPPED, Fee, Tariff, load_tariff, read_tariff
 from switch.engine.route import Route, Routes
 from switch.net.disk import Disk
+from switch.net.witness import BrokenChain
 from terminals.device import pos
 
 NOON_MS = 1_793_160_000_000  # 2026-10-28 12:00 in Beijing
@@ -74,11 +76,11 @@ class Journal:
         """The journal as a file, also as one of an earlier release: without its last columns."""
         names = JOURNAL.names[: len(JOURNAL.names) - without]
         old = JOURNAL._replace(columns=JOURNAL.columns[: len(names)])
-        connection = apsw.Connection(str(path))
-        for table in SWITCH_TABLES:
-            connection.execute(old.create() if table is JOURNAL else table.create())
-        connection.executemany(old.insert(), [[row[name] for name in names] for row in self.rows])
-        connection.close()
+        disk = Disk(path, [old if table is JOURNAL else table for table in SWITCH_TABLES])
+        for row in self.rows:
+            disk.add(row["number"], JOURNAL.name, tuple(row[name] for name in names))
+        disk.commit()
+        disk.close()
         return path
 
 
@@ -286,12 +288,13 @@ def test_a_journal_without_the_column_is_read_and_gone_on_with(tmp_path: Path, d
     again.close()
 
 
-def test_another_table_of_that_name_is_left_alone(tmp_path: Path) -> None:
-    assert JOURNAL.additions(["number", "colour"]) == []
-    assert JOURNAL.additions(JOURNAL.names) == []
-    assert JOURNAL.additions(JOURNAL.names[:-1]) == [
-        "ALTER TABLE journal ADD COLUMN icc_sealed BLOB NOT NULL DEFAULT x''"
-    ]
+def test_a_journal_that_kept_rows_singly_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "switch.db"
+    do(path, JOURNAL.create())
+    with pytest.raises(BrokenChain, match=r"switch\.db has a table journal: an earlier release's"):
+        Disk(path, SWITCH_TABLES)
+    with pytest.raises(ConfigError, match="nothing was started"):
+        open_disk(path, SWITCH_TABLES)
 
 
 # the commands

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -17,7 +16,8 @@ from typer.testing import CliRunner
 from switch.app.config import ConfigError
 from switch.app.stats import read_places, register
 from switch.clearing.figures import DIMENSIONS, Entry, Figures, Place, Tally, day_of, response_class
-from switch.clearing.schema import JOURNAL
+from switch.clearing.schema import JOURNAL, SWITCH_TABLES
+from switch.net.disk import Disk
 from switch.wire.codes import RESPONSE_CODES
 
 app = typer.Typer()
@@ -214,13 +214,13 @@ def journal(tmp_path: Path) -> Path:
 
 
 def write(path: Path, rows: list[Entry]) -> Path:
-    connection = apsw.Connection(str(path))
-    connection.execute(JOURNAL.create())
+    disk = Disk(path, SWITCH_TABLES)
     for number, entry in enumerate(rows, 1):
         values = entry._asdict() | {"number": number, "pan_sealed": b""}
-        row = [values.get(name, b"" if kind == "BLOB" else "") for name, kind in JOURNAL.columns]
-        connection.execute(JOURNAL.insert(), row)
-    connection.close()
+        row = tuple(values.get(name, b"" if kind == "BLOB" else "") for name, kind in JOURNAL.columns)
+        disk.add(number, JOURNAL.name, row)
+    disk.commit()
+    disk.close()
     return path
 
 
@@ -287,7 +287,7 @@ def test_columns_of_the_terminals_file_may_be_absent(tmp_path: Path) -> None:
     ("arguments", "text", "said"),
     [
         (["absent.db"], "", "absent.db: no such file"),
-        (["bad"], "", "bad: not a switch's journal"),
+        (["bad"], "", "bad: not a journal book"),
         (["switch.db", "--by", "colour"], "", "figures can be grouped by transaction"),
         (["switch.db", "--by", "link,link"], "", "named twice"),
         (["switch.db", "--from", "1332"], "", "a settlement day is MMDD"),

@@ -115,6 +115,6 @@ def test_the_store_keeps_the_references_beside_the_ledger(tmp_path: Any) -> None
     again = Disk(tmp_path / "issuers.db", ISSUER_TABLES)
     assert again.durable == 2
     assert [(name, row[0]) for name, row in again.history()] == [("ledger", 1), ("pins", 2)]
-    assert list(again.history(PINS.name)) == [("pins", member.pins[0])]
-    assert [name for name, _ in again.history("ledger")] == ["ledger"]
+    assert list(again.table(PINS.name)) == [member.pins[0]]
+    assert [row[0] for row in again.table("ledger")] == [1]
     again.close()
