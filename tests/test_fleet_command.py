@@ -20,10 +20,11 @@ from terminals_host import MID, TID, TMK, ScriptedHost, new_line, silence
 from typer.testing import CliRunner
 
 from scenarios.demo import Processes, next_day
-from scenarios.ground import Ground, free_ports, lay
+from scenarios.ground import Ground, lay
 from switch.app.control import ask_control
 from switch.wire.framing import Deframer, reply_tpdu
 from switch.wire.roster import TRANSPORT_KEY, TerminalRow, write_terminals
+from terminals.beside import free_ports
 from terminals.cli import register
 from terminals.own import TransportKey, wrap
 
