@@ -30,7 +30,6 @@ from switch.wire.roster import CardRow
 from terminals.card.mint import Minter
 from terminals.device import pos
 from terminals.device.atm import AtmMemory
-from terminals.device.cash import value
 from terminals.device.dialogue import Line, Outcome, administration, plain
 from terminals.device.manage import ECHO
 from terminals.device.memory import Memory
@@ -157,11 +156,7 @@ class LiveBooth:
     @property
     def inside_minor(self) -> int:
         """What a custodian would find."""
-        memory = self.memory
-        if not isinstance(memory, AtmMemory):
-            return 0
-        vault = memory.vault
-        return value(vault.stock()) + value(vault.box) + value(vault.reject_bin) + value(vault.retract_bin)
+        return self.memory.vault.inside_minor if isinstance(self.memory, AtmMemory) else 0
 
     def fill(self, notes: Mapping[int, int]) -> None:
         """A custodian puts notes in. ValueError where they find no room."""

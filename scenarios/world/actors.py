@@ -13,7 +13,7 @@ from switch.issuer.portfolio import Card, Portfolio
 from switch.wire.errors import FrameError, WireError
 from switch.wire.framing import Deframer
 from terminals.device.atm import AtmMemory
-from terminals.device.cash import size, value
+from terminals.device.cash import size
 from terminals.device.dialogue import Line, Outcome
 from terminals.device.memory import Memory
 from terminals.drive.aio import Session
@@ -369,8 +369,4 @@ class Device:
     @property
     def inside_minor(self) -> int:
         """What a custodian would find in the machine's cassettes, box and bins."""
-        memory = self.memory
-        if not isinstance(memory, AtmMemory):
-            return 0
-        vault = memory.vault
-        return value(vault.stock()) + value(vault.box) + value(vault.reject_bin) + value(vault.retract_bin)
+        return self.memory.vault.inside_minor if isinstance(self.memory, AtmMemory) else 0
