@@ -382,15 +382,21 @@ def _played(order: Order, out: Path | None, console: Console) -> dict[str, Any]:
 
 
 def _write(data: dict[str, Any], json_to: str, out: Path | None) -> None:
+    try:
+        write_json(data, json_to)
+        if out is not None:
+            write_json(data, str(out / FIGURES))
+    except OSError as error:
+        raise BadOrder(f"{error.filename}: {error.strerror}") from None
+
+
+def write_json(data: Any, json_to: str) -> None:
+    """Write figures as JSON: to stdout for "-", nowhere for "", else to this file. Raises OSError."""
     text = json.dumps(data, ensure_ascii=False, indent=1)
     if json_to == "-":
         typer.echo(text)
-    places = [Path(json_to)] if json_to not in ("", "-") else []
-    try:
-        for path in places + ([out / FIGURES] if out is not None else []):
-            path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise BadOrder(f"{error.filename}: {error.strerror}") from None
+    elif json_to:
+        Path(json_to).write_text(text + "\n", encoding="utf-8")
 
 
 def _ended(text: str, code: int) -> typer.Exit:

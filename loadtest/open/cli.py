@@ -1,7 +1,6 @@
 """`shoudan load`: the open-loop engine on the command line."""
 
 import asyncio
-import json
 import signal
 import tempfile
 import threading
@@ -27,7 +26,7 @@ from loadtest.open.tills import NobodySignedIn
 from loadtest.people import ENTRIES, FULL
 from switch.wire.errors import WireError
 from switch.wire.profile import PosProfile, load_profile
-from terminals.cli import BadOrder, address, pos_profile, transport_keys
+from terminals.cli import BadOrder, JsonTo, address, pos_profile, transport_keys, write_json
 from terminals.own import own_cards, own_terminals
 
 BROKEN, BAD_USAGE, UNREACHABLE, DIED = 1, 2, 3, 4
@@ -58,7 +57,6 @@ Think = Annotated[float, typer.Option(min=0.0, help="Seconds between a sale and 
 Watch = Annotated[
     list[str] | None, typer.Option(metavar="NAME=PID", help="Your host's processes, to name the limit; again for more.")
 ]
-JsonTo = Annotated[str, typer.Option("--json", metavar="FILE|-", help="Write the figures as JSON.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -259,7 +257,8 @@ def compare(
         rows = comparing.compare(comparing.read(a), comparing.read(b), allowed)
     except ValueError as error:
         raise _ended(str(error), BAD_USAGE) from None
-    if _written([row._asdict() for row in rows], json_to):
+    write_json([row._asdict() for row in rows], json_to)
+    if json_to != "-":
         table = Table(title=f"{a.name} / {b.name}")
         for column in ("", "A", "B", "变化 change", ""):
             table.add_column(column, justify="left" if not column else "right")
@@ -319,7 +318,8 @@ def knee(
         raise _ended(str(error), BAD_USAGE) from None
     except NobodySignedIn as error:
         raise _ended(f"no terminal could sign in: {error}", UNREACHABLE) from None
-    if _written(found, json_to):
+    write_json(found, json_to)
+    if json_to != "-":
         console.print(f"拐点 knee {found['knee_per_s']:g}/s; {found['broken'] or 'nothing broke'}", markup=False)
         if found["limit"]:
             console.print(f"瓶颈 limit: {found['limit']}", markup=False, soft_wrap=True)
@@ -417,17 +417,6 @@ def _pids(watch: list[str] | None) -> dict[str, int]:
             raise BadOrder(f"--watch {entry!r}: NAME=PID is needed")
         found[name] = int(pid)
     return found
-
-
-def _written(data: Any, json_to: str) -> bool:
-    """Write figures as JSON where that is wanted; whether people are to be told too."""
-    if json_to:
-        text = json.dumps(data, ensure_ascii=False, indent=1)
-        if json_to == "-":
-            typer.echo(text)
-            return False
-        Path(json_to).write_text(text + "\n", encoding="utf-8")
-    return True
 
 
 def _ended(text: str, code: int) -> typer.Exit:
