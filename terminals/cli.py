@@ -235,9 +235,9 @@ def fleet(
             own = _own(host, profile, terminals, cards, kek_file, pin_file, rate)
             code = _traded(Order(**own, **how), out, json_to, console)
     except (BadOrder, WireError, Impossible, HostFailed) as error:
-        raise _ended(str(error), BAD_USAGE) from None
+        raise ended(str(error), BAD_USAGE) from None
     except NobodySignedIn as error:
-        raise _ended(f"{host}: no terminal could sign in: {error}", UNREACHABLE) from None
+        raise ended(f"{host}: no terminal could sign in: {error}", UNREACHABLE) from None
     raise typer.Exit(code)
 
 
@@ -399,7 +399,7 @@ def write_json(data: Any, json_to: str) -> None:
         Path(json_to).write_text(text + "\n", encoding="utf-8")
 
 
-def _ended(text: str, code: int) -> typer.Exit:
+def ended(text: str, code: int) -> typer.Exit:
     """Say on stderr why the run ends, one line a reason."""
     errors = Console(stderr=True, highlight=False)
     for line in text.splitlines():
