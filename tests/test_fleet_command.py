@@ -21,7 +21,6 @@ from typer.testing import CliRunner
 
 from scenarios.demo import Processes, next_day
 from scenarios.ground import Ground, lay
-from switch.app.control import ask_control
 from switch.wire.framing import Deframer, reply_tpdu
 from switch.wire.roster import TRANSPORT_KEY, TerminalRow, write_terminals
 from terminals.beside import free_ports
@@ -61,12 +60,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
         laid.config(name).write_text(laid.config(name).read_text().partition("[[rules]]")[0] + more)
     processes = Processes(laid)
     try:
-        for name in ("centre", "core", "switch"):
-            processes.serve(name)
-        until = time.monotonic() + 10
-        while not all(c["ready"] for c in ask_control(laid.control("switch"), "status")["counterparts"].values()):
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        processes.open()
         yield laid
     finally:
         processes.stop()
