@@ -26,16 +26,9 @@ from terminals.own import TransportKey
 from terminals.province import Province
 from terminals.storm import Storm
 
-COMMAND = (
-    "import switch.app.cli as house, terminals.cli as fleet\n"
-    "known = {command.callback.__name__ for command in house.app.registered_commands}\n"
-    "'fleet' in known or fleet.register(house.app)\n"
-    "house.app()"
-)
-
 
 def fleet(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", COMMAND, "fleet", *arguments]
+    command = [sys.executable, "-m", "switch.app.cli", "fleet", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 

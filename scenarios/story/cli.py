@@ -138,9 +138,7 @@ def serve(
         make = server(address, lambda words: console.print(f"-> {words}", markup=False), partial(hosted, own))
         console.print(f"{story.id}: listening on {listen}", markup=False)
         result = play(story, make, "serve", Prompter)
-    except BadStory as error:
-        raise ConfigError(str(error)) from None
-    except TableError as error:
+    except (BadStory, TableError) as error:
         raise ConfigError(str(error)) from None
     except OSError as error:
         console.print(f"shoudan: {error.filename or listen}: {error.strerror}", style="red", markup=False)

@@ -20,6 +20,7 @@ from scenarios.story.seal import Seals
 from scenarios.story.shape import Block
 from scenarios.story.stage import CannotPlay, Stuck
 from scenarios.story.witness import TERMINAL, Witness
+from scenarios.world.actors import pocketed
 from scenarios.world.cards import Pockets, chip_table
 from scenarios.world.network import Road
 from switch.issuer.portfolio import STANDARD_ISSUERS, Card, Portfolio
@@ -179,7 +180,7 @@ class LiveBooth:
             if isinstance(effect, Ask):
                 answer = self.counter.answer(effect, visit, act.hand)
                 if effect.what == "cash":
-                    self._take(effect.about, answer)
+                    self.taken_minor += pocketed(effect.about, answer)
                 return answer
             if isinstance(effect, Apdu):
                 return self._card(act, effect.command)
@@ -196,12 +197,6 @@ class LiveBooth:
             if act.hand is not None:
                 self.stage.pockets.hands.put(act.hand)
         return True
-
-    def _take(self, notes: Mapping[int, int], count: int) -> None:
-        for denomination in sorted(notes, reverse=True):
-            mine = min(notes[denomination], count)
-            self.taken_minor += denomination * mine
-            count -= mine
 
     def _card(self, act: Act, command: bytes) -> bytes:
         self.on_command(command)
