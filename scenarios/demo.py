@@ -268,7 +268,7 @@ def _play(
     plan_file.write_bytes(msgspec.json.encode(plan))
     fleet = processes.start("fleet", "scenarios.day", str(plan_file), stdout=subprocess.PIPE)
     started = time.monotonic()
-    events = _Events(ground, processes, tomorrow, window_s, started)
+    events = _Events(ground, processes, tomorrow, window_s)
     events.plan(cutover_at, kill_at)
     assert fleet.stdout is not None
     for line in fleet.stdout:
@@ -323,12 +323,11 @@ def _drained(ground: Ground) -> dict[str, Any]:
 class _Events:
     """What happens to the day from outside: the cut-over, and the switch killed and started again."""
 
-    def __init__(self, ground: Ground, processes: Processes, tomorrow: str, window_s: float, started: float) -> None:
+    def __init__(self, ground: Ground, processes: Processes, tomorrow: str, window_s: float) -> None:
         self._ground = ground
         self._processes = processes
         self._tomorrow = tomorrow
         self._window_s = window_s
-        self._started = started
         self._timers: list[threading.Timer] = []
         self._lock = threading.Lock()
         self.restarts = 0
