@@ -1,6 +1,5 @@
 """`shoudan bench`: the benchmarks on the command line."""
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -18,6 +17,7 @@ from loadtest.bench.switch import PARTS, bench_switch
 from loadtest.cards import MILLION, bench_cards
 from switch.wire.errors import WireError
 from terminals.beside import HostFailed
+from terminals.cli import JsonTo, write_json
 from terminals.limits import Impossible
 
 bench = typer.Typer(help="Measure the hot rooms beside what they are compared with.", no_args_is_help=True)
@@ -35,18 +35,19 @@ def _bench() -> None:
 
 @bench.command("codec")
 def codec(
-    json_to: Annotated[str, typer.Option("--json", metavar="FILE|-", help="Write the figures as JSON.")] = "",
+    json_to: JsonTo = "",
     rounds: Annotated[int, typer.Option(min=3, help="Times taken per figure.")] = 101,
 ) -> None:
     """Decode, encode and route two messages: this codec beside pyiso8583."""
     figures = bench_codec(rounds)
-    if not _written(figures, json_to):
+    write_json(figures, json_to)
+    if json_to != "-":
         Console().print(_table(figures))
 
 
 @bench.command("loadgen")
 def loadgen(
-    json_to: Annotated[str, typer.Option("--json", metavar="FILE|-", help="Write the figures as JSON.")] = "",
+    json_to: JsonTo = "",
     rounds: Annotated[int, typer.Option(min=1, help="Rounds that alternate between the generators.")] = 3,
     seconds: Annotated[float, typer.Option(min=0.5, help="How long each runs in a round.")] = 3.0,
 ) -> None:
@@ -61,7 +62,8 @@ def loadgen(
     except (BenchFailed, OSError) as error:
         told.print(f"bench loadgen: {error}")
         raise typer.Exit(1) from None
-    if not _written(figures, json_to):
+    write_json(figures, json_to)
+    if json_to != "-":
         table = Table(title="Load generators, one core")
         for column in ("generator", "CPU us", "a second and core", "goal"):
             table.add_column(column, justify="left" if column == "generator" else "right")
@@ -75,7 +77,7 @@ def loadgen(
 
 @bench.command("fleet")
 def fleet(
-    json_to: Annotated[str, typer.Option("--json", metavar="FILE|-", help="Write the figures as JSON.")] = "",
+    json_to: JsonTo = "",
     profile: Annotated[str, typer.Option(metavar="NAME|FILE", help="The fleet.")] = "anhui-2015",
     terminals: Annotated[int, typer.Option(min=0, help="Scaled down to so many; 0: all of them.")] = 0,
     hsm_ops: Annotated[int, typer.Option(min=1, help="Operations a second of the HSM in the last storm.")] = HSM_OPS,
@@ -96,7 +98,8 @@ def fleet(
     except (Impossible, HostFailed, WireError, OSError) as error:
         told.print(f"bench fleet: {error}", markup=False)
         raise typer.Exit(2) from None
-    if not _written(figures, json_to):
+    write_json(figures, json_to)
+    if json_to != "-":
         Console().print(fleet_table(figures))
     for goal in missed(figures):
         told.print(f"missed: {goal}")
@@ -114,7 +117,7 @@ _GENERATORS: Final = {
 
 @bench.command("switch")
 def switch(
-    json_to: Annotated[str, typer.Option("--json", metavar="FILE|-", help="Write the figures as JSON.")] = "",
+    json_to: JsonTo = "",
     rounds: Annotated[int, typer.Option(min=1, help="Turns each server has.")] = 5,
     seconds: Annotated[float, typer.Option(min=0.2, help="How long a turn lasts.")] = 2.0,
     connections: Annotated[int, typer.Option(min=1, max=10_000, help="Connections to the server.")] = 500,
@@ -143,25 +146,15 @@ def switch(
     except (BenchFailed, OSError) as error:
         told.print(f"bench switch: {error}")
         raise typer.Exit(1) from None
-    if not _written(figures, json_to):
+    write_json(figures, json_to)
+    if json_to != "-":
         for table in switch_tables(figures):
             Console().print(table)
 
 
-def _written(figures: dict[str, Any], json_to: str) -> bool:
-    """Write the figures where they are wanted as JSON; whether that was the screen."""
-    if json_to:
-        text = json.dumps(figures, indent=2)
-        if json_to == "-":
-            typer.echo(text)
-            return True
-        Path(json_to).write_text(text + "\n", encoding="utf-8")
-    return False
-
-
 @bench.command("cards")
 def cards(
-    json_to: Annotated[str, typer.Option("--json", metavar="FILE|-", help="Write the figures as JSON.")] = "",
+    json_to: JsonTo = "",
     rounds: Annotated[int, typer.Option(min=1, help="Times taken per figure.")] = 15,
     loops: Annotated[int, typer.Option(min=5, help="Transactions per time.")] = 200,
     states: Annotated[int, typer.Option(min=1, help="Cards whose memory is weighed.")] = MILLION,
@@ -172,13 +165,8 @@ def cards(
     Exit codes: 0 every goal is reached, 1 one is missed.
     """
     figures = bench_cards(rounds, loops, states, with_gmssl=gmssl)
-    if json_to:
-        text = json.dumps(figures, indent=2)
-        if json_to != "-":
-            Path(json_to).write_text(text + "\n", encoding="utf-8")
-    if json_to == "-":
-        typer.echo(text)
-    else:
+    write_json(figures, json_to)
+    if json_to != "-":
         Console().print(_cards_table(figures))
     if any(figures["per_second"][scene] < goal for scene, goal in figures["goals"].items()):
         raise typer.Exit(1)

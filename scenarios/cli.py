@@ -1,6 +1,5 @@
 """`shoudan demo`: a whole payment day in a minute."""
 
-import json
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from scenarios.demo import DayResult, DemoFailed, play
 from scenarios.report import READ, planted_rows, write_report
 from switch.app import ecash
 from switch.app.clearing import show
+from terminals.cli import write_json
 from terminals.screen import Screen, answers, headline
 
 COULD_NOT_RUN = 3
@@ -121,12 +121,7 @@ def demo(
     report = write_report(result, directory / "report.html")
     summary(result, console)
     console.print(f"report: {report}", highlight=False, soft_wrap=True)
-    if json_to:
-        text = json.dumps(result.as_dict(), ensure_ascii=False, indent=1)
-        if json_to == "-":
-            typer.echo(text)
-        else:
-            Path(json_to).write_text(text + "\n", encoding="utf-8")
+    write_json(result.as_dict(), json_to)
     raise typer.Exit(0 if result.agreed else 1)
 
 

@@ -154,6 +154,19 @@ class Processes:
         self._children[name] = child
         return child
 
+    def open(self) -> None:
+        """Start network, core and switch, and wait until the switch has keys on both lines. Raises DemoFailed."""
+        for name in ("centre", "core", "switch"):
+            self.serve(name)
+        end = time.monotonic() + START_S
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError, ValueError):
+                lines = ask_control(self._ground.control("switch"), "status")["counterparts"]
+                if all(line["ready"] for line in lines.values()):
+                    return
+            time.sleep(0.02)
+        raise DemoFailed("the switch did not get its keys from network and core; see switch.log")
+
     def serve(self, name: str) -> None:
         """Start one server of the day and wait until it answers."""
         command = "serve" if name == "switch" else "centre"
@@ -227,25 +240,12 @@ def play(
     processes = Processes(ground)
     started = time.monotonic()
     try:
-        for name in ("centre", "core", "switch"):
-            processes.serve(name)
-        _wait_ready(ground)
+        processes.open()
         return _play(ground, processes, seconds, tomorrow, kill_at, tell)
     except KeyboardInterrupt:
         raise DemoFailed(f"interrupted after {time.monotonic() - started:.0f} s") from None
     finally:
         processes.stop()
-
-
-def _wait_ready(ground: Ground) -> None:
-    end = time.monotonic() + START_S
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError, ValueError):
-            lines = ask_control(ground.control("switch"), "status")["counterparts"]
-            if all(line["ready"] for line in lines.values()):
-                return
-        time.sleep(0.02)
-    raise DemoFailed("the switch did not get its keys from network and core; see switch.log")
 
 
 def _play(
@@ -268,7 +268,7 @@ def _play(
     plan_file.write_bytes(msgspec.json.encode(plan))
     fleet = processes.start("fleet", "scenarios.day", str(plan_file), stdout=subprocess.PIPE)
     started = time.monotonic()
-    events = _Events(ground, processes, tomorrow, window_s, started)
+    events = _Events(ground, processes, tomorrow, window_s)
     events.plan(cutover_at, kill_at)
     assert fleet.stdout is not None
     for line in fleet.stdout:
@@ -323,12 +323,11 @@ def _drained(ground: Ground) -> dict[str, Any]:
 class _Events:
     """What happens to the day from outside: the cut-over, and the switch killed and started again."""
 
-    def __init__(self, ground: Ground, processes: Processes, tomorrow: str, window_s: float, started: float) -> None:
+    def __init__(self, ground: Ground, processes: Processes, tomorrow: str, window_s: float) -> None:
         self._ground = ground
         self._processes = processes
         self._tomorrow = tomorrow
         self._window_s = window_s
-        self._started = started
         self._timers: list[threading.Timer] = []
         self._lock = threading.Lock()
         self.restarts = 0

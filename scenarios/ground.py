@@ -7,13 +7,12 @@ line's master key) is derived from the seed, as a key ceremony would have put it
 import hashlib
 import hmac
 import secrets
-import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from switch.crypto.block import adjust_parity, kcv
+from switch.crypto.block import adjust_parity
 from switch.crypto.digest import sm3
 from switch.crypto.hsm import Hsm
 from switch.engine.office import HASH, STORE
@@ -21,10 +20,12 @@ from switch.issuer.host import PAN_HASH_KEY, PIN_REFERENCE_KEY
 from switch.issuer.masterkeys import take_master_keys
 from switch.issuer.portfolio import STANDARD_ISSUERS, Portfolio
 from switch.wire.chips import SHIPPED_CHIPS
-from switch.wire.roster import TRANSPORT_KEY, TerminalRow, write_terminals
+from switch.wire.roster import TRANSPORT_KEY
+from terminals.beside import free_ports as free_ports
+from terminals.beside import lay_list
 from terminals.card.signing import ca_keys
 from terminals.fleet import Operator, Terminal, mint, mint_machines, mint_operators
-from terminals.own import TransportKey, wrap
+from terminals.own import TransportKey
 
 NETWORK_ID, CORE_ID = "00010000", "04384531"
 CARDS_PER_ISSUER: Final = 20_000
@@ -106,16 +107,6 @@ class Ground:
         return self.directory / f"{name}.toml"
 
 
-def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody listens on right now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [int(one.getsockname()[1]) for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-
-
 def lay(
     directory: Path,
     seed: int,
@@ -136,7 +127,8 @@ def lay(
         (directory / f"profile-{name}").write_text(text)
     shops = mint(seed, terminals)
     offices = [terminal for operator in operators(seed, validators) for terminal in operator.terminals]
-    _write_terminals(ground, shops + mint_machines(seed, atms) + offices)
+    key = TransportKey(TRANSPORT_KEY, TRANSPORT_SUITE, shared_key(seed, TRANSPORT_KEY, TRANSPORT_SUITE))
+    lay_list(directory, shops + mint_machines(seed, atms) + offices, key)
     _write_chips(ground, shops)
     _switch_keys(ground)
     for name, line in (("centre", "cups"), ("core", "core")):
@@ -191,34 +183,6 @@ def _centre_keys(ground: Ground, name: str, line: str) -> None:
         hsm, Portfolio(ground.seed, STANDARD_ISSUERS, CARDS_PER_ISSUER), (i for i in STANDARD_ISSUERS if i.own == own)
     )
     hsm.save(ground.directory / f"{name}.keys")
-
-
-def _write_terminals(ground: Ground, fleet: list[Terminal]) -> None:
-    """The terminals' list, their master keys under the transport key, and that key as its custodian would bring it."""
-    key = TransportKey(TRANSPORT_KEY, TRANSPORT_SUITE, shared_key(ground.seed, TRANSPORT_KEY, TRANSPORT_SUITE))
-    rows = []
-    for t in fleet:
-        tmk, check = wrap(key, t.suite, t.tmk)
-        rows.append(
-            TerminalRow(
-                t.tid,
-                t.mid,
-                t.mcc,
-                t.merchant_name,
-                t.suite,
-                t.model,
-                t.capabilities,
-                t.district,
-                t.topology,
-                tmk,
-                check,
-            )
-        )
-    write_terminals(ground.terminal_list, rows)
-    ground.transport_keys.touch(mode=0o600)
-    ground.transport_keys.write_text(
-        f"label,suite,key,kcv\n{key.label},{key.suite},{key.key.hex()},{kcv(key.suite, key.key).hex()}\n"
-    )
 
 
 def _write_chips(ground: Ground, shops: Iterable[Terminal]) -> None:

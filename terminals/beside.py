@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -108,19 +108,28 @@ def fresh_key() -> TransportKey:
 
 def lay(directory: Path, terminals: Iterable[Terminal], speaks: str, hsm_ops: int = 0) -> None:
     """Write all that a switch for these terminals needs into `directory`; `speaks` is their profile."""
+    lay_keys(directory, terminals).save(directory / "switch.keys")
+    profile = str(Path(speaks).resolve()) if Path(speaks).is_file() else speaks
+    model = f"hsm_ops = {hsm_ops}\n" if hsm_ops else ""
+    (port,) = free_ports(1)
+    lay_config(directory, port, profile, f"counterparts = []\n{model}")
+
+
+def lay_keys(directory: Path, terminals: Iterable[Terminal]) -> Hsm:
+    """The list of a switch's terminals, its local master key, and the keys it has under it, which are still to save."""
     key, lmk = fresh_key(), secrets.token_bytes(32)
     lay_list(directory, terminals, key)
+    (directory / "switch.lmk").touch(mode=0o600)
+    (directory / "switch.lmk").write_text(lmk.hex() + "\n")
     hsm = Hsm(lmk, secrets.token_bytes)
     hsm.generate("store/journal", "store", "aes", 32)
     hsm.generate("hash/journal", "hash", "aes", 32)
     hsm.import_clear(key.label, "tmk", key.suite, key.key)
-    hsm.save(directory / "switch.keys")
-    (directory / "switch.lmk").touch(mode=0o600)
-    (directory / "switch.lmk").write_text(lmk.hex() + "\n")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    profile = Path(speaks).resolve() if Path(speaks).is_file() else speaks
-    model = f"hsm_ops = {hsm_ops}\n" if hsm_ops else ""
+    return hsm
+
+
+def lay_config(directory: Path, port: int, profile: str, more: str) -> None:
+    """Write switch.toml: what every switch has beside its `profile`, then `more`."""
     (directory / "switch.toml").write_text(
         f"""listen = "127.0.0.1:{port}"
 profile = "{profile}"
@@ -129,10 +138,16 @@ lmk = "switch.lmk"
 keys = "switch.keys"
 terminals = "{LIST}"
 control = "switch.sock"
-counterparts = []
-{model}""",
+{more}""",
         encoding="utf-8",
     )
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that nobody listens on right now."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [int(one.getsockname()[1]) for one in sockets]
 
 
 @contextmanager

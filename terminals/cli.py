@@ -235,9 +235,9 @@ def fleet(
             own = _own(host, profile, terminals, cards, kek_file, pin_file, rate)
             code = _traded(Order(**own, **how), out, json_to, console)
     except (BadOrder, WireError, Impossible, HostFailed) as error:
-        raise _ended(str(error), BAD_USAGE) from None
+        raise ended(str(error), BAD_USAGE) from None
     except NobodySignedIn as error:
-        raise _ended(f"{host}: no terminal could sign in: {error}", UNREACHABLE) from None
+        raise ended(f"{host}: no terminal could sign in: {error}", UNREACHABLE) from None
     raise typer.Exit(code)
 
 
@@ -382,18 +382,24 @@ def _played(order: Order, out: Path | None, console: Console) -> dict[str, Any]:
 
 
 def _write(data: dict[str, Any], json_to: str, out: Path | None) -> None:
-    text = json.dumps(data, ensure_ascii=False, indent=1)
-    if json_to == "-":
-        typer.echo(text)
-    places = [Path(json_to)] if json_to not in ("", "-") else []
     try:
-        for path in places + ([out / FIGURES] if out is not None else []):
-            path.write_text(text + "\n", encoding="utf-8")
+        write_json(data, json_to)
+        if out is not None:
+            write_json(data, str(out / FIGURES))
     except OSError as error:
         raise BadOrder(f"{error.filename}: {error.strerror}") from None
 
 
-def _ended(text: str, code: int) -> typer.Exit:
+def write_json(data: Any, json_to: str) -> None:
+    """Write figures as JSON: to stdout for "-", nowhere for "", else to this file. Raises OSError."""
+    text = json.dumps(data, ensure_ascii=False, indent=1)
+    if json_to == "-":
+        typer.echo(text)
+    elif json_to:
+        Path(json_to).write_text(text + "\n", encoding="utf-8")
+
+
+def ended(text: str, code: int) -> typer.Exit:
     """Say on stderr why the run ends, one line a reason."""
     errors = Console(stderr=True, highlight=False)
     for line in text.splitlines():

@@ -161,13 +161,19 @@ def shop_terminal(key: bytes, n: int, kind: Kind = SHOP) -> Terminal:
     street, place = divmod(n, len(_STREET))
     mid, mcc, name, district = _merchant(key, n // kind.a_merchant if kind.a_merchant else street * 5 + _STREET[place])
     drawn = hmac.digest(key, b"tmk %d" % n, "sha256")
-    suite = "sm4" if _falls(n, kind.sm4_share) else "3des"
-    tmk = adjust_parity(drawn[:16]) if suite == "3des" else drawn[:16]
+    suite, tmk = _master_key(drawn, n, kind.sm4_share)
     model, capabilities = _model(drawn[16] % 16)
     if kind.contact is not None:
         model, capabilities = MODELS_BY_READER[_reads(n, kind)]
     topology = "direct" if drawn[17] % 16 < _DIRECT_SHARE else "indirect"
     return Terminal(f"{SHOPS_FROM + n}", mid, mcc, name, suite, district, tmk, model, capabilities, topology)
+
+
+def _master_key(drawn: bytes, n: int, sm4_share: float) -> tuple[str, bytes]:
+    """Suite and master key of terminal `n`, of the bytes drawn for it."""
+    if _falls(n, sm4_share):
+        return "sm4", drawn[:16]
+    return "3des", adjust_parity(drawn[:16])
 
 
 def _falls(n: int, share: float) -> bool:
@@ -203,8 +209,7 @@ def machine(key: bytes, n: int, kind: Kind = SHOP) -> Terminal:
     Raises ValueError where merchant numbers run out.
     """
     drawn = hmac.digest(key, b"tmk %d" % n, "sha256")
-    suite = "sm4" if _falls(n, kind.sm4_share) else "3des"
-    tmk = adjust_parity(drawn[:16]) if suite == "3des" else drawn[:16]
+    suite, tmk = _master_key(drawn, n, kind.sm4_share)
     cycle, place = divmod(n, len(_DISTRICTS))
     mid, district = _number(MACHINE_MCC, cycle, place)
     reads: tuple[str, ...] = ("stripe", "contact", "contactless")
@@ -256,8 +261,7 @@ def mint_operators(
         office = []
         for place in range(terminals):
             stuff = hmac.digest(key, b"tmk %d %d" % (n, place), "sha256")
-            suite = "sm4" if _falls(place, sm4_share) else "3des"
-            tmk = adjust_parity(stuff[:16]) if suite == "3des" else stuff[:16]
+            suite, tmk = _master_key(stuff, place, sm4_share)
             tid = f"8{n + 1:02d}{place + 1:05d}"
             office.append(Terminal(tid, mid, TRANSIT_MCC, name, suite, district, tmk, OFFICE, _VALIDATORS))
         found.append(Operator(mid, name, Lists(1, frozenset(), tuple(fares)), tuple(office), tuple(gates)))

@@ -77,14 +77,6 @@ class CardRemoved(FlowError):
     """The card was taken out, or left the field: the command may have been heard or not."""
 
 
-class CardError(FlowError):
-    """The card answered a status word its dialogue cannot go on with; `sw` is it."""
-
-    def __init__(self, sw: int) -> None:
-        super().__init__(f"{sw:04X}")
-        self.sw = sw
-
-
 class PowerOff(FlowError):
     """The terminal lost power: only its memory survives. Flows do not catch it."""
 

@@ -20,10 +20,10 @@ from terminals_host import MID, TID, TMK, ScriptedHost, new_line, silence
 from typer.testing import CliRunner
 
 from scenarios.demo import Processes, next_day
-from scenarios.ground import Ground, free_ports, lay
-from switch.app.control import ask_control
+from scenarios.ground import Ground, lay
 from switch.wire.framing import Deframer, reply_tpdu
 from switch.wire.roster import TRANSPORT_KEY, TerminalRow, write_terminals
+from terminals.beside import free_ports
 from terminals.cli import register
 from terminals.own import TransportKey, wrap
 
@@ -31,17 +31,11 @@ PANS = tuple(
     f"623000000000{tail}"
     for tail in ("0000015", "0000023", "0000031", "0000049", "0000056", "0000064", "0000072", "0000080")
 )
-COMMAND = (
-    "import switch.app.cli as house, terminals.cli as fleet\n"
-    "known = {command.callback.__name__ for command in house.app.registered_commands}\n"
-    "'fleet' in known or fleet.register(house.app)\n"
-    "house.app()"
-)
+COMMAND = (sys.executable, "-m", "switch.app.cli", "fleet")
 
 
 def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", COMMAND, "fleet", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False, **options)
 
 
 def write_cards(path: Path) -> Path:
@@ -60,12 +54,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
         laid.config(name).write_text(laid.config(name).read_text().partition("[[rules]]")[0] + more)
     processes = Processes(laid)
     try:
-        for name in ("centre", "core", "switch"):
-            processes.serve(name)
-        until = time.monotonic() + 10
-        while not all(c["ready"] for c in ask_control(laid.control("switch"), "status")["counterparts"].values()):
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        processes.open()
         yield laid
     finally:
         processes.stop()
@@ -247,7 +236,7 @@ def test_another_host_settles_a_run(tmp_path: Path) -> None:
 def test_an_interrupted_run_settles(tmp_path: Path) -> None:
     host = ScriptedHost()
     with host_of(host) as port:
-        command = [sys.executable, "-c", COMMAND, "fleet", "--host", f"127.0.0.1:{port}", *one_terminal(tmp_path)]
+        command = [*COMMAND, "--host", f"127.0.0.1:{port}", *one_terminal(tmp_path)]
         with subprocess.Popen(
             [*command, "--seconds", "60"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         ) as child:

@@ -100,7 +100,7 @@ def test_shapes_say_how_many_users_there_are() -> None:
 
 
 def test_the_engine_is_a_worker_of_locusts_master(ground: Path, tmp_path: Path) -> None:
-    from loadtest.bench.ground import free_ports
+    from terminals.beside import free_ports
 
     (port,) = free_ports(1)
     out = tmp_path / "bridge"

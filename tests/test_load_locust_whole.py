@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.bench.ground import free_ports
 from loadtest.house import house
 from switch.app.clearing import reconcile_files
+from terminals.beside import free_ports
 
 pytest.importorskip("gevent")
 ROOT = Path(__file__).parent.parent

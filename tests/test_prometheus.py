@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
-from scenarios.ground import CARDS_PER_ISSUER, Ground, free_ports, lay
+from scenarios.ground import CARDS_PER_ISSUER, Ground, lay
 from switch.app.control import ask_control
 from switch.app.dashboard import dashboard
 from switch.engine.counterpart import wire_time
 from switch.issuer.portfolio import STANDARD_ISSUERS, Card, Portfolio
 from switch.wire.profile import PosProfile, load_profile
+from terminals.beside import free_ports
 from terminals.device import pos
 from terminals.device.dialogue import Line
 from terminals.drive.blocking import Session

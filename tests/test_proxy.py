@@ -19,6 +19,7 @@ from scenarios.proxy.faults import Active, FaultError, flipped, read_fault
 from scenarios.proxy.frames import Cutter
 from scenarios.proxy.relay import Proxy
 from switch.wire.framing import Framing
+from terminals.beside import free_ports
 
 BARE = Framing(tpdu=False, header=0)
 NETWORK = Framing(length="ascii4", tpdu=False, header=46)
@@ -362,11 +363,7 @@ def test_bad_usage_is_one_line(arguments: tuple[str, ...], reason: str) -> None:
 
 
 def test_the_command_tells_what_it_did(tmp_path: Path) -> None:
-    def free() -> int:
-        with socket.create_server(("127.0.0.1", 0)) as one:
-            return int(one.getsockname()[1])
-
-    port, control, figures = free(), free(), tmp_path / "what.json"
+    (port, control), figures = free_ports(2), tmp_path / "what.json"
     line = [
         sys.executable, "-m", "switch.app.cli", "proxy", "--listen", f"127.0.0.1:{port}", "--to", "127.0.0.1:1",
         "--control", f"127.0.0.1:{control}", "--json", str(figures),

@@ -22,6 +22,7 @@ from switch.wire.framing import FRAMINGS, Deframer, Frame, NetworkHeader, reply_
 from switch.wire.mab import network_mab, pos_mab
 from switch.wire.message import Message
 from switch.wire.private import read_sm_pin
+from terminals.beside import free_ports
 
 MESSAGES = {m["id"]: m for m in json.loads((Path(__file__).parent / "vectors" / "messages.json").read_text())}
 PAN = "6212140000000000030"
@@ -246,8 +247,7 @@ def test_an_answer_of_garbage() -> None:
 
 
 def test_nobody_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    (port,) = free_ports(1)
     code, _, err = run(json.dumps(SALE), "--host", f"127.0.0.1:{port}")
     assert code == 1
     assert "connection refused" in err

@@ -14,7 +14,6 @@ from loadtest.bench.fleet import bench_fleet
 from loadtest.stage import clean
 from scenarios.demo import Processes
 from scenarios.ground import lay, shared_key
-from switch.app.control import ask_control
 from switch.engine.counterpart import wire_time
 from switch.wire.profile import PosProfile, load_profile
 from switch.wire.roster import TRANSPORT_KEY
@@ -27,16 +26,9 @@ from terminals.own import TransportKey
 from terminals.province import Province
 from terminals.storm import Storm
 
-COMMAND = (
-    "import switch.app.cli as house, terminals.cli as fleet\n"
-    "known = {command.callback.__name__ for command in house.app.registered_commands}\n"
-    "'fleet' in known or fleet.register(house.app)\n"
-    "house.app()"
-)
-
 
 def fleet(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", COMMAND, "fleet", *arguments]
+    command = [sys.executable, "-m", "switch.app.cli", "fleet", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -190,12 +182,7 @@ def test_a_fleet_by_its_profile_pays_and_settles_at_a_host(tmp_path: Path) -> No
 
     house = Processes(ground)
     try:
-        for name in ("centre", "core", "switch"):
-            house.serve(name)
-        until = time.monotonic() + 10
-        while not all(c["ready"] for c in ask_control(ground.control("switch"), "status")["counterparts"].values()):
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        house.open()
         done = fleet(
             "--profile", str(profile), "--host", f"127.0.0.1:{ground.switch_port}", "--rate", "40", "--seconds", "8",
             "--rest", "40", "--out", str(tmp_path / "out"),

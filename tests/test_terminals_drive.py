@@ -1,7 +1,6 @@
 """The asyncio and the blocking driver against a small host on real sockets: late answers, lost lines, no power."""
 
 import asyncio
-import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -13,6 +12,7 @@ from terminals_host import HeldCard, ScriptedHost, holder, new_line, new_memory
 
 from switch.wire.framing import Deframer, reply_tpdu
 from switch.wire.profile import PosTimers
+from terminals.beside import free_ports
 from terminals.device import pos
 from terminals.device.dialogue import Line
 from terminals.drive import aio, blocking, instant
@@ -174,7 +174,7 @@ def test_a_lost_connection_is_made_again(play: Any) -> None:
 def test_no_host_at_all(play: Any) -> None:
     async def story() -> None:
         memory = new_memory()
-        outcome = await aio.Session(LINE, "127.0.0.1", free_port()).run(pos.sale(memory, LINE, CARD, 1), holder)
+        outcome = await aio.Session(LINE, "127.0.0.1", *free_ports(1)).run(pos.sale(memory, LINE, CARD, 1), holder)
         assert (outcome.state, outcome.reason, memory.items) == ("unsent", "sign_in", [])
 
     play(story())
@@ -250,13 +250,6 @@ def test_a_holder_may_take_time_wait_and_cancel(play: Any) -> None:
     play(story())
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextmanager
 def blocking_host(host: WireHost) -> Iterator[int]:
     """The same host on a thread of its own."""
@@ -319,7 +312,7 @@ def test_blocking_driver_reconnects() -> None:
 
 def test_blocking_driver_without_a_host() -> None:
     memory = new_memory()
-    session = blocking.Session(LINE, "127.0.0.1", free_port())
+    session = blocking.Session(LINE, "127.0.0.1", *free_ports(1))
     assert session.run(pos.sign_in(memory, LINE), holder).reason == "unreachable"
 
 

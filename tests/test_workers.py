@@ -36,6 +36,7 @@ from switch.wire.dialects import POS
 from switch.wire.errors import FrameError
 from switch.wire.framing import Frame, Framing
 from switch.wire.roster import owner
+from terminals.beside import free_ports
 
 NOW = Now(100.0, 1_793_160_000.0)
 
@@ -398,8 +399,7 @@ def at_the_door(scene: Callable[[int, list[tuple[int, bytes]], Doorman], Awaitab
             kept.append(sock)
 
         door = Doorman(loop, FRAMING, lambda frame: int(frame.body[:1]), hand, patience_s)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        (port,) = free_ports(1)
         door.open("127.0.0.1", port)
         try:
             await scene(port, given, door)

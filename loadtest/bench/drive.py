@@ -48,6 +48,14 @@ class Poll:
         for number, _ in self._poll.poll(wait_s, 512):
             handlers[number](number)
 
+    def drain(self, outstanding: Callable[[], int]) -> None:
+        """Go on until nothing is outstanding. BenchFailed when that never comes."""
+        end = time.monotonic() + SILENCE_S
+        while outstanding():
+            self.turn()
+            if time.monotonic() > end:
+                raise BenchFailed(f"{outstanding()} requests are unanswered after {SILENCE_S:g} s")
+
 
 class Kept:
     """Connections that stay, each with at most one request under way.
@@ -137,11 +145,7 @@ class Kept:
     def stop(self) -> None:
         """Nobody sends on; return when the last answer is there. BenchFailed when it never comes."""
         self.paused = True
-        end = time.monotonic() + SILENCE_S
-        while self.outstanding:
-            self._poll.turn()
-            if time.monotonic() > end:
-                raise BenchFailed(f"{self.outstanding} requests are unanswered after {SILENCE_S:g} s")
+        self._poll.drain(lambda: self.outstanding)
 
     def close(self) -> None:
         for number, line in self.sockets.items():
@@ -242,11 +246,7 @@ class Fleeting:
     def stop(self) -> None:
         """Nobody opens another; return when the last answer is there. BenchFailed when it never comes."""
         self.paused = True
-        end = time.monotonic() + SILENCE_S
-        while self._lines:
-            self._poll.turn()
-            if time.monotonic() > end:
-                raise BenchFailed(f"{len(self._lines)} requests are unanswered after {SILENCE_S:g} s")
+        self._poll.drain(lambda: len(self._lines))
 
     def close(self) -> None:
         pass

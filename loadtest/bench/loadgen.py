@@ -18,12 +18,12 @@ from typing import Any, Final, cast
 
 import uvloop
 
-from loadtest.bench.ground import free_ports
 from loadtest.bench.process import BenchFailed, server, two_cores
 from loadtest.open.arrivals import Curve
 from loadtest.open.mix import read_mix
 from loadtest.open.run import Order, Ready, at_rate, play
 from switch.wire.profile import PosProfile, load_profile
+from terminals.beside import free_ports
 from terminals.own import own_terminals, read_transport_keys
 
 GOALS: Final = {"full": 3_000, "lean": 25_000, "locust": 3_000}

@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any, Final
 
 from loadtest.bench.drive import Fleeting, Kept, Poll, Source
-from loadtest.bench.ground import Ground, free_ports, lay
+from loadtest.bench.ground import Ground, lay
 from loadtest.bench.host import Host
 from loadtest.bench.process import BenchFailed, Server, server, two_cores
 from loadtest.bench.till import signed_in, tills
@@ -25,6 +25,7 @@ from loadtest.bench.tls import issue_certificate, trusting
 from switch.wire.codec import codec_of
 from switch.wire.profile import dialect_of
 from switch.wire.roster import owner
+from terminals.beside import free_ports
 from terminals.device.dialogue import Line
 
 WARM_S: Final = 0.3

@@ -1,6 +1,6 @@
 """Locust's statistics below a millisecond, and thresholds that set the exit code."""
 
-from typing import Any, Final
+from typing import Any
 
 import locust.stats
 
@@ -22,9 +22,6 @@ def fine(response_time: int | float) -> int | float:
 def sharpen() -> None:
     """Have Locust keep what `fine` says: it rounds to whole milliseconds otherwise."""
     locust.stats.bucket_response_time = fine  # type: ignore[assignment]
-
-
-THRESHOLDS: Final = ("max_p50_ms", "max_p99_ms", "max_failed_share", "min_rate")
 
 
 def broken(stats: Any, options: Any) -> list[str]:

@@ -1,12 +1,12 @@
 """`shoudan load`: the open-loop engine on the command line."""
 
 import asyncio
-import json
 import signal
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -27,7 +27,7 @@ from loadtest.open.tills import NobodySignedIn
 from loadtest.people import ENTRIES, FULL
 from switch.wire.errors import WireError
 from switch.wire.profile import PosProfile, load_profile
-from terminals.cli import BadOrder, address, pos_profile, transport_keys
+from terminals.cli import BadOrder, JsonTo, address, ended, pos_profile, transport_keys, write_json
 from terminals.own import own_cards, own_terminals
 
 BROKEN, BAD_USAGE, UNREACHABLE, DIED = 1, 2, 3, 4
@@ -47,6 +47,8 @@ Terminals = Annotated[
 Cards = Annotated[Path | None, typer.Option(metavar="FILE", help="cards.csv: your cards, read by their stripe.")]
 KekFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Transport keys of terminals.csv.")]
 Profile = Annotated[str, typer.Option(metavar="NAME|FILE", help="How your host speaks.")]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Where the figures go; must not hold an earlier run's.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes of the switch.")]
 Seed = Annotated[int, typer.Option(help="Seed of the issuers' cards; your host's centre must have the same.")]
 Mode = Annotated[str, typer.Option(help="full: card and kernel in every sale; lean: taps prepared before the run.")]
 Entry = Annotated[str, typer.Option(help="tap, insert or stripe.")]
@@ -58,7 +60,6 @@ Think = Annotated[float, typer.Option(min=0.0, help="Seconds between a sale and 
 Watch = Annotated[
     list[str] | None, typer.Option(metavar="NAME=PID", help="Your host's processes, to name the limit; again for more.")
 ]
-JsonTo = Annotated[str, typer.Option("--json", metavar="FILE|-", help="Write the figures as JSON.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -69,6 +70,17 @@ def register(app: typer.Typer) -> None:
 @load.callback()
 def _load() -> None:
     """Put a switch under load, open loop (开环压测)."""
+
+
+@contextmanager
+def _faults_told() -> Iterator[None]:
+    """What a run cannot be made of, and a host that lets nobody in, end the command: in words and with its code."""
+    try:
+        yield
+    except (BadOrder, WireError, ValueError, Impossible, HouseFailed, OSError) as error:
+        raise ended(str(error), BAD_USAGE) from None
+    except NobodySignedIn as error:
+        raise ended(f"no terminal could sign in: {error}", UNREACHABLE) from None
 
 
 @contextmanager
@@ -140,7 +152,7 @@ def keep_house(
     atms: Annotated[int, typer.Option(min=0, help="Machines in its list.")] = 20,
     validators: Annotated[int, typer.Option(min=0, help="Bus gates, with an office that has two terminals.")] = 10,
     seed: Seed = 7,
-    workers: Annotated[int, typer.Option(min=1, help="Processes of the switch.")] = 1,
+    workers: Workers = 1,
 ) -> None:
     """Start a switch, a network centre and a core, and keep them until Ctrl-C: a ground for Locust, or for `load run`.
 
@@ -148,21 +160,21 @@ def keep_house(
     """
     console = Console(highlight=False)
     if directory.exists() and any(directory.iterdir()):
-        raise _ended(f"{directory}: is not empty, name another", BAD_USAGE)
-    ended = threading.Event()
+        raise ended(f"{directory}: is not empty, name another", BAD_USAGE)
+    stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda *_: stop.set())
     try:
         with house(directory, terminals, seed, atms, workers, validators) as running:
             console.print(f"127.0.0.1:{running.port}  {running.pids}", markup=False)
-            ended.wait()
+            stop.wait()
     except (HouseFailed, OSError) as error:
-        raise _ended(str(error), BAD_USAGE) from None
+        raise ended(str(error), BAD_USAGE) from None
 
 
 @load.command("run")
 def run(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the figures go; must not hold an earlier run's.")],
+    out: Out,
     rate: Annotated[float, typer.Option(min=0.01, help="Customers a second, at the curve's top.")] = 100.0,
     seconds: Annotated[float, typer.Option(min=0.5, help="How long they come.")] = 30.0,
     schedule: Annotated[str, typer.Option(help=", ".join(SCHEDULES) + ".")] = "poisson",
@@ -190,14 +202,14 @@ def run(
     """
     console = Console(highlight=False)
     if (out / SUMMARY).exists():
-        raise _ended(f"--out {out}: holds an earlier run, name another", BAD_USAGE)
-    try:
+        raise ended(f"--out {out}: holds an earlier run, name another", BAD_USAGE)
+    with _faults_told():
         wanted = curve(schedule, rate, seconds, spike)
         out.mkdir(parents=True, exist_ok=True)
         with _order(
             host, terminals, cards, kek_file, profile, seed, mode, entry, mix, in_flight_max, think, out
         ) as (order, _):  # fmt: skip
-            order = _with(
+            order = replace(
                 order, curve=wanted, schedule=schedule, even=schedule == "constant", jtl_every=jtl_every, draw=draw
             )
             console.print(
@@ -205,21 +217,11 @@ def run(
             )
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 figures = runner.run(play(order, out, lambda row: console.print(_line(row))))
-    except (BadOrder, WireError, ValueError, Impossible, HouseFailed, OSError) as error:
-        raise _ended(str(error), BAD_USAGE) from None
-    except NobodySignedIn as error:
-        raise _ended(f"no terminal could sign in: {error}", UNREACHABLE) from None
     console.print(_summary(figures))
     for zh, en in figures["warnings"]:
         console.print(f"[yellow]{zh}\n{en}")
     console.print(f"{out / 'report.html'}")
     raise typer.Exit(DIED if figures["dead_after_s"] is not None else 0)
-
-
-def _with(order: Order, **changes: Any) -> Order:
-    from dataclasses import replace
-
-    return replace(order, **changes)
 
 
 def _line(row: dict[str, float]) -> str:
@@ -258,8 +260,9 @@ def compare(
     try:
         rows = comparing.compare(comparing.read(a), comparing.read(b), allowed)
     except ValueError as error:
-        raise _ended(str(error), BAD_USAGE) from None
-    if _written([row._asdict() for row in rows], json_to):
+        raise ended(str(error), BAD_USAGE) from None
+    write_json([row._asdict() for row in rows], json_to)
+    if json_to != "-":
         table = Table(title=f"{a.name} / {b.name}")
         for column in ("", "A", "B", "变化 change", ""):
             table.add_column(column, justify="left" if not column else "right")
@@ -299,27 +302,23 @@ def knee(
     Exits 0 with a knee, 1 when the first step broke already, 2 for what cannot be done, 3 when nobody was let in.
     """
     console = Console(highlight=False, stderr=json_to == "-")
-    try:
-        with _order(
-            host, terminals, cards, kek_file, profile, seed, mode, entry, mix, in_flight_max, think, None
-        ) as (order, pids):  # fmt: skip
-            pids = pids | _pids(watch)
-            thresholds = knees.Thresholds(p99, failed, skipped)
+    with _faults_told(), _order(
+        host, terminals, cards, kek_file, profile, seed, mode, entry, mix, in_flight_max, think, None
+    ) as (order, pids):  # fmt: skip
+        pids = pids | _pids(watch)
+        thresholds = knees.Thresholds(p99, failed, skipped)
 
-            def tell(step: knees.Step) -> None:
-                reached, ms = step.figures["per_second"], step.figures["intended_ms"]
-                console.print(
-                    f"{step.rate:9,.0f}/s  reached {reached:9,.1f}  p50 {ms['p50']:8.2f}  p99 {ms['p99']:8.2f} ms  "
-                    f"{step.broken or 'held'}  {step.busy}", soft_wrap=True, markup=False,
-                )  # fmt: skip
+        def tell(step: knees.Step) -> None:
+            reached, ms = step.figures["per_second"], step.figures["intended_ms"]
+            console.print(
+                f"{step.rate:9,.0f}/s  reached {reached:9,.1f}  p50 {ms['p50']:8.2f}  p99 {ms['p99']:8.2f} ms  "
+                f"{step.broken or 'held'}  {step.busy}", soft_wrap=True, markup=False,
+            )  # fmt: skip
 
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                found = runner.run(_climb(order, thresholds, first, factor, refine, most, seconds, pids, tell))
-    except (BadOrder, WireError, ValueError, Impossible, HouseFailed, OSError) as error:
-        raise _ended(str(error), BAD_USAGE) from None
-    except NobodySignedIn as error:
-        raise _ended(f"no terminal could sign in: {error}", UNREACHABLE) from None
-    if _written(found, json_to):
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            found = runner.run(_climb(order, thresholds, first, factor, refine, most, seconds, pids, tell))
+    write_json(found, json_to)
+    if json_to != "-":
         console.print(f"拐点 knee {found['knee_per_s']:g}/s; {found['broken'] or 'nothing broke'}", markup=False)
         if found["limit"]:
             console.print(f"瓶颈 limit: {found['limit']}", markup=False, soft_wrap=True)
@@ -328,11 +327,11 @@ def knee(
 
 @load.command("soak")
 def soak(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the figures go; must not hold an earlier run's.")],
+    out: Out,
     rate: Annotated[float, typer.Option(min=0.0, help="Customers a second; 0: 70 % of the knee, found first.")] = 0.0,
     seconds: Annotated[float, typer.Option(min=4.0, help="How long they come.")] = 600.0,
     terminals: Annotated[int, typer.Option(min=1, help="Terminals of the house.")] = 400,
-    workers: Annotated[int, typer.Option(min=1, help="Processes of the switch.")] = 1,
+    workers: Workers = 1,
     seed: Seed = 7,
     entry: Entry = "tap",
     mix: Mix = AS_GIVEN,
@@ -349,8 +348,8 @@ def soak(
     """
     console = Console(highlight=False)
     if (out / SUMMARY).exists():
-        raise _ended(f"--out {out}: holds an earlier run, name another", BAD_USAGE)
-    try:
+        raise ended(f"--out {out}: holds an earlier run, name another", BAD_USAGE)
+    with _faults_told():
         check_terminals(terminals)
         rest = {"entry": entry, "mix": read_mix(mix), "think_s": think, "batch": batch}
         rest["curve"] = curve("constant", 1.0, 1.0)
@@ -361,10 +360,6 @@ def soak(
                 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                     figures = runner.run(_soak(running, order, rate, seconds, out, console, day))
             found = soaking.findings(figures, soaking.reconciled(Path(place)))
-    except (BadOrder, WireError, ValueError, Impossible, HouseFailed, OSError) as error:
-        raise _ended(str(error), BAD_USAGE) from None
-    except NobodySignedIn as error:
-        raise _ended(f"no terminal could sign in: {error}", UNREACHABLE) from None
     soaking.write(out, figures, found)
     console.print(_summary(figures))
     for one in found:
@@ -391,7 +386,7 @@ async def _soak(
             raise BadOrder(f"no knee: 50/s broke already ({found['broken']}); name a --rate")
         rate = SOAK_SHARE * found["knee_per_s"]
         console.print(f"拐点 knee {found['knee_per_s']:g}/s, 浸泡 soak at {rate:.0f}/s for {seconds:g} s")
-    soaked = _with(at_rate(order, rate, seconds), jtl_every=0)
+    soaked = replace(at_rate(order, rate, seconds), jtl_every=0)
     return await soaking.soak(running, soaked, ready, out, lambda row: console.print(_line(row)), day_s)
 
 
@@ -417,19 +412,3 @@ def _pids(watch: list[str] | None) -> dict[str, int]:
             raise BadOrder(f"--watch {entry!r}: NAME=PID is needed")
         found[name] = int(pid)
     return found
-
-
-def _written(data: Any, json_to: str) -> bool:
-    """Write figures as JSON where that is wanted; whether people are to be told too."""
-    if json_to:
-        text = json.dumps(data, ensure_ascii=False, indent=1)
-        if json_to == "-":
-            typer.echo(text)
-            return False
-        Path(json_to).write_text(text + "\n", encoding="utf-8")
-    return True
-
-
-def _ended(text: str, code: int) -> typer.Exit:
-    Console(stderr=True, highlight=False).print(f"shoudan: {text}", style="red", markup=False, soft_wrap=True)
-    return typer.Exit(code)

@@ -167,7 +167,6 @@ class Lines:
         self.answered = 0
         self.unreachable = 0
         self.verify = 0
-        self.exhausted = False
         self._record = record
         self._free: deque[Lane] = deque()
         self.lanes: list[Lane] = []
@@ -189,7 +188,6 @@ class Lines:
     def begin(self, intended: float) -> bool:
         """The lane that has been free longest sells."""
         if not self._free:
-            self.exhausted = self.in_flight == 0
             return False
         lane = self._free.popleft()
         self.in_flight += 1

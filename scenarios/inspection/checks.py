@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from scenarios.inspection.fleet import ATM, CRS, POS, VALIDATOR, Stand
 from switch.wire import bits
-from switch.wire.roster import CONTACT, CONTACTLESS, STRIPE
+from switch.wire.roster import CONTACT, CONTACTLESS
 from terminals.kernel import fallback
 from terminals.kernel.session import CASH, LOADS, SALE, Request
 from terminals.look.chosen import Chosen, from_portfolio
@@ -206,8 +206,6 @@ CHECKS: Final = (
     ),
 )  # fmt: skip
 """In the order in which they are made."""
-
-READS: Final = {STRIPE: "磁条 stripe", CONTACT: "接触 contact", CONTACTLESS: "非接 contactless"}
 
 
 def applies(check: Check, stand: Stand, suite: str) -> bool:

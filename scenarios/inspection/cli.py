@@ -1,6 +1,5 @@
 """`shoudan scenario inspect`: the self-inspection report (自查报告) of a fleet."""
 
-import json
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +16,7 @@ from scenarios.inspection.fleet import read_fleet
 from scenarios.inspection.judge import BENCHMARK, Inspection, Row, inspect
 from switch.app.config import ConfigError
 from switch.wire.table import TableError
+from terminals.cli import write_json
 
 DEFECTS: Final = 1
 COULD_NOT_RUN: Final = 3
@@ -64,18 +64,14 @@ def inspect_fleet(
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("终端 terminals", total=len(rows))
         inspection = inspect(rows, day, lambda count: progress.update(task, completed=count))
-    told = inspection.as_dict()
     try:
         if html is not None:
             html.write_text(page(inspection, fleet.name, lang), encoding="utf-8")
-        if json_to not in ("", "-"):
-            Path(json_to).write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        write_json(inspection.as_dict(), json_to)
     except OSError as fault:
         typer.echo(f"shoudan scenario inspect: {fault.filename}: {fault.strerror}", err=True)
         raise typer.Exit(COULD_NOT_RUN) from None
-    if json_to == "-":
-        typer.echo(json.dumps(told, ensure_ascii=False, indent=1))
-    else:
+    if json_to != "-":
         _show(inspection, Console())
     raise typer.Exit(DEFECTS if inspection.defects else 0)
 

@@ -1,7 +1,6 @@
 """`shoudan proxy`: faults on purpose, between a terminal, a switch or a network and whoever it talks to."""
 
 import asyncio
-import json
 import signal
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +16,7 @@ from switch.app.serve import run_loop
 from switch.net.listen import connections_max
 from switch.wire.framing import Framing
 from switch.wire.profile import framing_of
+from terminals.cli import write_json
 
 RAW = "raw"
 
@@ -59,11 +59,7 @@ def proxy(
     run_loop(_run(one, made.append))
     console = Console(stderr=json_to == "-", highlight=False)
     _show(made[0], console)
-    text = json.dumps(made[0], indent=1)
-    if json_to == "-":
-        typer.echo(text)
-    elif json_to:
-        Path(json_to).write_text(text + "\n", encoding="utf-8")
+    write_json(made[0], json_to)
 
 
 class _Order:

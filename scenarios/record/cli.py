@@ -1,7 +1,6 @@
 """`shoudan scenario record` and `replay`: traffic to a safe recording, and a recording against any host."""
 
 import asyncio
-import json
 import secrets
 import signal
 import time
@@ -31,7 +30,7 @@ from switch.issuer.portfolio import STANDARD_ISSUERS, Portfolio
 from switch.wire.codec import codec_of
 from switch.wire.profile import PosProfile, dialect_of, framing_of
 from switch.wire.table import TableError
-from terminals.cli import transport_keys
+from terminals.cli import JsonTo, transport_keys, write_json
 from terminals.device.dialogue import Line
 from terminals.fleet import Terminal
 from terminals.own import own_cards, own_terminals, read_transport_keys
@@ -48,7 +47,6 @@ KekFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Transport keys of the master keys; else from the environment.")
 ]
 Profile = Annotated[str, typer.Option(metavar="NAME|FILE", help="How the link speaks.")]
-JsonTo = Annotated[str, typer.Option("--json", metavar="FILE|-", help="Write the figures as JSON.")]
 
 
 def record(
@@ -166,20 +164,12 @@ def _tell_record(tally: Tally, cards: int, out: Path, json_to: str) -> None:
     if tally.cut:
         console.print("  the capture ends in the middle of a packet: all before it was read 抓包文件不完整")
     _notes(tally.notes, console)
-    _write_json(data, json_to)
+    write_json(data, json_to)
 
 
 def _notes(notes: Any, console: Console) -> None:
     for note, count in notes.most_common(SHOWN):
         console.print(f"  {count:,} x {note}", markup=False)
-
-
-def _write_json(data: Any, json_to: str) -> None:
-    text = json.dumps(data, indent=1, ensure_ascii=False)
-    if json_to == "-":
-        typer.echo(text)
-    elif json_to:
-        Path(json_to).write_text(text + "\n", encoding="utf-8")
 
 
 def replay(
@@ -268,7 +258,7 @@ def _tell_replay(result: Result, json_to: str) -> None:
     for one in result.no_match[:SHOWN]:
         console.print(f"  exchange {one['n']} ({one['tid']}): " + "; ".join(one["why"]), markup=False)
     _notes(result.notes, console)
-    _write_json(result.as_dict(), json_to)
+    write_json(result.as_dict(), json_to)
 
 
 def register(group: typer.Typer) -> None:

@@ -1,6 +1,5 @@
 """`shoudan sandwich`: somebody else's switch between our terminals and our network centre, checked field by field."""
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
@@ -18,6 +17,7 @@ from switch.app.serve import run_loop
 from switch.engine.counterpart import wire_time
 from switch.net.listen import CannotListen
 from switch.wire.transactions import BY_NAME, ROWS
+from terminals.cli import write_json
 
 NOTHING_FOUND, FINDINGS, COULD_NOT_RUN = 0, 1, 3
 DIRECTORY: Final = Path("var/sandwich")
@@ -88,7 +88,7 @@ def sandwich(
         _could_not_run("interrupted")
     assert isinstance(judgement, Judgement)
     _show(judgement, console)
-    _write(as_dict(judgement), json_to)
+    write_json(as_dict(judgement), json_to)
     if not any(coverage.joined for coverage in judgement.coverage.values()) and not judgement.found:
         _could_not_run("no request came out of the switch under test")
     raise typer.Exit(FINDINGS if judgement.found else NOTHING_FOUND)
@@ -97,16 +97,6 @@ def sandwich(
 def _could_not_run(reason: str) -> NoReturn:
     Console(stderr=True, highlight=False).print(f"shoudan: {reason}", style="red", markup=False, soft_wrap=True)
     raise typer.Exit(COULD_NOT_RUN) from None
-
-
-def _write(data: Any, json_to: str) -> None:
-    if not json_to:
-        return
-    text = json.dumps(data, ensure_ascii=False, indent=1)
-    if json_to == "-":
-        typer.echo(text)
-    else:
-        Path(json_to).write_text(text + "\n", encoding="utf-8")
 
 
 def _prepare(
@@ -153,7 +143,7 @@ def _show_rules(console: Console, json_to: str) -> None:
         {"rule": name, "how": rule.how, "de": rule.de, "rows": seen.get(name, []), "zh": rule.zh, "en": rule.en}
         for name, rule in order.items()
     ]
-    _write(rows, json_to)
+    write_json(rows, json_to)
 
 
 def as_dict(judgement: Judgement) -> dict[str, Any]:

@@ -23,7 +23,8 @@ import msgspec
 
 from scenarios.ground import CORE_ID, NETWORK_ID, lay, shared_key
 from switch.app.config import ConfigError, host_and_port, network_profile, pos_profile
-from switch.crypto.block import ecb_decryptor, kcv
+from switch.crypto.block import ecb_decryptor
+from switch.crypto.block import kcv as check_value
 from switch.issuer.portfolio import STANDARD_ISSUERS
 from switch.wire.profile import NetworkProfile, PosProfile
 from switch.wire.roster import SUITES, TRANSPORT_KEY, TerminalRow, hexadecimal, key_label, one_of, write_terminals
@@ -154,7 +155,7 @@ def _line_keys(path: Path, transport: list[TransportKey], lines: dict[str, Netwo
         if kek not in open_under:
             raise ValueError(f"kek: no transport key {kek!r} was given")
         clear = open_under[kek](key)
-        if _check_value(suite, clear, len(kcv)) != kcv:
+        if check_value(suite, clear, len(kcv)) != kcv:
             raise ValueError(f"kcv: the key has another check value under transport key {kek!r}")
         return label, clear
 
@@ -163,10 +164,6 @@ def _line_keys(path: Path, transport: list[TransportKey], lines: dict[str, Netwo
         if f"zmk/{name}" not in keys:
             raise ConfigError(f"{path}: key zmk/{name} is missing")
     return {name: keys[f"zmk/{name}"] for name in lines}
-
-
-def _check_value(suite: str, key: bytes, length: int) -> bytes:
-    return kcv(suite, key, length)
 
 
 def prepare(
@@ -255,7 +252,7 @@ def _write_keys(directory: Path, seed: int, fleet: list[Terminal], lines: list[s
             writer.writerow([f"zmk/{name}", suite, wrapped.hex().upper(), check.hex().upper(), key.label])
     path = directory / "transport-keys.csv"
     path.touch(mode=0o600)
-    check = _check_value(key.suite, key.key, 4)
+    check = check_value(key.suite, key.key, 4)
     path.write_text(f"label,suite,key,kcv\n{key.label},{key.suite},{key.key.hex().upper()},{check.hex().upper()}\n")
 
 

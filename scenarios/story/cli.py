@@ -1,6 +1,5 @@
 """`shoudan scenario run` and `schema`: stories played, and what came of them on screen and in files."""
 
-import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -24,7 +23,7 @@ from scenarios.story.serve import Prompter, hosted, server
 from scenarios.story.shape import BadStory
 from switch.app.config import ConfigError, host_and_port, pos_profile
 from switch.wire.table import TableError
-from terminals.cli import transport_keys
+from terminals.cli import transport_keys, write_json
 from terminals.own import own_cards, own_terminals
 
 FAILED, BAD_STORY, COULD_NOT_RUN = 1, 2, 3
@@ -139,9 +138,7 @@ def serve(
         make = server(address, lambda words: console.print(f"-> {words}", markup=False), partial(hosted, own))
         console.print(f"{story.id}: listening on {listen}", markup=False)
         result = play(story, make, "serve", Prompter)
-    except BadStory as error:
-        raise ConfigError(str(error)) from None
-    except TableError as error:
+    except (BadStory, TableError) as error:
         raise ConfigError(str(error)) from None
     except OSError as error:
         console.print(f"shoudan: {error.filename or listen}: {error.strerror}", style="red", markup=False)
@@ -176,12 +173,7 @@ def finish(
             write_junit(found, junit, lang)
         if html is not None:
             write_report(found, html, lang)
-        if json_to:
-            text = json.dumps(as_dict(found), ensure_ascii=False, indent=1)
-            if json_to == "-":
-                typer.echo(text)
-            else:
-                Path(json_to).write_text(text + "\n", encoding="utf-8")
+        write_json(as_dict(found), json_to)
     except OSError as error:
         console.print(f"shoudan: {error.filename}: {error.strerror}", style="red", markup=False)
         return COULD_NOT_RUN

@@ -68,7 +68,7 @@ class Judge:
             elif key == "count":
                 found += self._counts(value, f"{path}.count")
             else:
-                found += self._state(key, value, line, f"{path}.{key}")
+                found += self._state(key, value, f"{path}.{key}")
         return found
 
     def visible(self, what: str) -> bool:
@@ -274,7 +274,7 @@ class Judge:
 
     # terminal, card, books, cash, metrics
 
-    def _state(self, key: str, value: Any, line: int, path: str) -> Iterator[Finding]:
+    def _state(self, key: str, value: Any, path: str) -> Iterator[Finding]:
         blocks = value if isinstance(value, list) else [value]
         for number, block in enumerate(blocks):
             where = f"{path}[{number}]" if len(blocks) > 1 else path

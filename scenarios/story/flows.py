@@ -53,7 +53,7 @@ def flow_of(stage: "Stage", booth: Booth, step: Block, act: Act, earlier: Act | 
         return pos.cash_load(memory, line, act.card, _amount(step, "stripe-load"))
     row = BY_NAME[kind.replace("-", "_")]
     original = _original(booth, step, row, earlier)
-    _name_card(stage, step, act, row, original, earlier)
+    _name_card(stage, step, act, original, earlier)
     if row.cash or row.name.startswith("atm_") or (isinstance(memory, AtmMemory) and row.name in AT_MACHINES):
         return _at_machine(stage, booth, step, act, row)
     return _at_shop(stage, booth, step, act, row, original)
@@ -76,9 +76,7 @@ def _card(stage: "Stage", step: Block, act: Act, key: str = "card") -> Card:
     return holders[name].card
 
 
-def _name_card(
-    stage: "Stage", step: Block, act: Act, row: Transaction, original: Item | Original | None, earlier: Act | None
-) -> None:
+def _name_card(stage: "Stage", step: Block, act: Act, original: Item | Original | None, earlier: Act | None) -> None:
     """The card of a step: named, or the earlier transaction's where it is presented, or none (by voucher)."""
     if original is None or "card" in step:
         act.card = _card(stage, step, act)

@@ -1,6 +1,5 @@
 """`shoudan scenario coverage`: the grids of coverage on the screen, and a floor to hold them to."""
 
-import json
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Annotated, Final
@@ -15,6 +14,7 @@ from scenarios.story.requirements import BOOK, FILE, RequirementsError, read_req
 from scenarios.story.result import Verdict
 from scenarios.story.run import run_paths
 from switch.app.config import ConfigError
+from terminals.cli import write_json
 
 BAD_STORY, UNDER_FLOOR = 2, 4
 STYLES: Final = {Verdict.PASSED: "green", Verdict.NOT_RUN: "yellow"}
@@ -56,12 +56,7 @@ def command(
     for story in run.stories:
         if story.verdict is Verdict.BROKEN:
             console.print(f"{story.id}: {story.reason}", style="red", markup=False)
-    if json_to:
-        text = json.dumps(found.as_dict(), ensure_ascii=False, indent=1)
-        if json_to == "-":
-            typer.echo(text)
-        else:
-            Path(json_to).write_text(text + "\n", encoding="utf-8")
+    write_json(found.as_dict(), json_to)
     if run.count(Verdict.BROKEN):
         raise typer.Exit(BAD_STORY)
     if found.percent < least:

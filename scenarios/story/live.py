@@ -20,6 +20,7 @@ from scenarios.story.seal import Seals
 from scenarios.story.shape import Block
 from scenarios.story.stage import CannotPlay, Stuck
 from scenarios.story.witness import TERMINAL, Witness
+from scenarios.world.actors import pocketed
 from scenarios.world.cards import Pockets, chip_table
 from scenarios.world.network import Road
 from switch.issuer.portfolio import STANDARD_ISSUERS, Card, Portfolio
@@ -30,7 +31,6 @@ from switch.wire.roster import CardRow
 from terminals.card.mint import Minter
 from terminals.device import pos
 from terminals.device.atm import AtmMemory
-from terminals.device.cash import value
 from terminals.device.dialogue import Line, Outcome, administration, plain
 from terminals.device.manage import ECHO
 from terminals.device.memory import Memory
@@ -157,11 +157,7 @@ class LiveBooth:
     @property
     def inside_minor(self) -> int:
         """What a custodian would find."""
-        memory = self.memory
-        if not isinstance(memory, AtmMemory):
-            return 0
-        vault = memory.vault
-        return value(vault.stock()) + value(vault.box) + value(vault.reject_bin) + value(vault.retract_bin)
+        return self.memory.vault.inside_minor if isinstance(self.memory, AtmMemory) else 0
 
     def fill(self, notes: Mapping[int, int]) -> None:
         """A custodian puts notes in. ValueError where they find no room."""
@@ -184,7 +180,7 @@ class LiveBooth:
             if isinstance(effect, Ask):
                 answer = self.counter.answer(effect, visit, act.hand)
                 if effect.what == "cash":
-                    self._take(effect.about, answer)
+                    self.taken_minor += pocketed(effect.about, answer)
                 return answer
             if isinstance(effect, Apdu):
                 return self._card(act, effect.command)
@@ -201,12 +197,6 @@ class LiveBooth:
             if act.hand is not None:
                 self.stage.pockets.hands.put(act.hand)
         return True
-
-    def _take(self, notes: Mapping[int, int], count: int) -> None:
-        for denomination in sorted(notes, reverse=True):
-            mine = min(notes[denomination], count)
-            self.taken_minor += denomination * mine
-            count -= mine
 
     def _card(self, act: Act, command: bytes) -> bytes:
         self.on_command(command)

@@ -2,7 +2,8 @@
 
 import contextlib
 import random
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, cast
 
 from scenarios.machines import Machines
@@ -13,7 +14,7 @@ from switch.issuer.portfolio import Card, Portfolio
 from switch.wire.errors import FrameError, WireError
 from switch.wire.framing import Deframer
 from terminals.device.atm import AtmMemory
-from terminals.device.cash import size, value
+from terminals.device.cash import size
 from terminals.device.dialogue import Line, Outcome
 from terminals.device.memory import Memory
 from terminals.drive.aio import Session
@@ -99,6 +100,11 @@ def trades(world: Street, line: Line, purse: Purse, hands: Hands) -> tuple[Shops
     shops = Shops(line, purse, figures, draw, CHIP_MIX, habits, holders=holders, hands=hands)
     halls = Halls(line, purse, figures, draw, habits, lambda memory, outcome: None, holders, hands)
     return shops, halls
+
+
+def pocketed(notes: Mapping[int, int], count: int) -> int:
+    """What a customer has who takes so many of the notes, the largest first: in minor units."""
+    return sum(sorted(Counter(notes).elements(), reverse=True)[:count])
 
 
 class Device:
@@ -244,7 +250,7 @@ class Device:
             except Cancelled as cancelled:
                 error = cancelled
             if asked.what == "cash":
-                self._take(asked.about, answer or 0)
+                self.taken_minor += pocketed(asked.about, answer or 0)
         delay = THINK_S * world.draws["workload"].random()
         world.at(world.now + delay, "holder", self._step, self._turn, answer, error)
 
@@ -277,13 +283,6 @@ class Device:
         self.dark = False
         self.world.reached("power cut in a load")
         self.power_off(1.0 + 20.0 * draw.random())
-
-    def _take(self, notes: dict[int, int], count: int) -> None:
-        """The customer takes the largest first."""
-        for denomination in sorted(notes, reverse=True):
-            mine = min(notes[denomination], count)
-            self.taken_minor += denomination * mine
-            count -= mine
 
     # the host
 
@@ -369,8 +368,4 @@ class Device:
     @property
     def inside_minor(self) -> int:
         """What a custodian would find in the machine's cassettes, box and bins."""
-        memory = self.memory
-        if not isinstance(memory, AtmMemory):
-            return 0
-        vault = memory.vault
-        return value(vault.stock()) + value(vault.box) + value(vault.reject_bin) + value(vault.retract_bin)
+        return self.memory.vault.inside_minor if isinstance(self.memory, AtmMemory) else 0

@@ -1,6 +1,5 @@
 """`shoudan scenario`: worlds on a virtual clock, by seed."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from scenarios.world.faults import Fault
 from scenarios.world.shrink import shrink
 from scenarios.world.swarm import Swarm, keep_story, read_story, swarm
 from scenarios.world.world import Result, play
+from terminals.cli import write_json
 
 scenario = typer.Typer(
     help="Stories of the conformance book; worlds on a virtual clock, where everything breaks on purpose and a judge "
@@ -116,12 +116,7 @@ def swarm_command(
     _summary(found, console)
     for result in found.failed[:3]:
         _story(result, console, stories)
-    if json_to:
-        text = json.dumps(found.as_dict(), ensure_ascii=False, indent=1)
-        if json_to == "-":
-            typer.echo(text)
-        else:
-            Path(json_to).write_text(text + "\n", encoding="utf-8")
+    write_json(found.as_dict(), json_to)
     raise typer.Exit(0 if found.good else 1)
 
 

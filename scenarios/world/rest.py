@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _JOURNAL, _CASH, _ERRORS, _TERMINALS = JOURNAL.names, CASH.names, ERRORS.names, TERMINALS.names
 _ORIGINAL = _JOURNAL.index("original_rrn")
 _COUNTED = itemgetter(*map(_JOURNAL.index, ("kind", "tid", "batch", "rrn", "state", "response_code", "amount")))
-_HOST_TOTALS = ("host_debit_minor", "host_debit_count", "host_credit_minor", "host_credit_count")
 
 CLEAR = re.compile(rb"(?:621214|62800001|620100|628800|62030000|9990000)[0-9]{8,13}")
 """How a card number of this world would stand in clear."""

@@ -15,7 +15,6 @@ from scenarios.world.invariants import RARE
 from scenarios.world.world import Result, play
 
 AUTHORIZATIONS_MIN = 300
-KINDS_MIN = 4
 
 
 @dataclass
@@ -127,11 +126,6 @@ def _collect(
         found.take(result, took)
         found.seconds = time.perf_counter() - began
         tell(found)
-
-
-def same_twice(seed: int) -> bool:
-    """Whether a seed runs the same twice, event by event."""
-    return play(seed)[0].digest == play(seed)[0].digest
 
 
 # stories

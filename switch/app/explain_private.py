@@ -293,13 +293,6 @@ def _network_122(scene: Scene, value: str) -> list[Part]:
     )
 
 
-def _whole_text(name: Text) -> Opener:
-    def opened(scene: Scene, value: Any) -> list[Part]:
-        return text_parts(name, value)
-
-    return opened
-
-
 def _device_or_nothing(de: int) -> Opener:
     """A field that holds a device block at some acquirers and private text at others."""
     device = _device(de)

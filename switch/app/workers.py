@@ -152,7 +152,6 @@ class _Parent:
     def __init__(self, source: Path, config: SwitchConfig, of: int, life: Life) -> None:
         self.workers = [Worker(place) for place in range(of)]
         self._source = source
-        self._config = config
         self._life = life
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()

@@ -24,7 +24,6 @@ OPEN_END: Final = "9999-12-31"
 
 _MILLION: Final = 1_000_000
 _HUNDRED: Final = 100
-_MCC_MAX: Final = 10_000
 _MINOR_MAX: Final = 10**12
 
 

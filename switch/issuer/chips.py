@@ -99,7 +99,7 @@ class Chips:
         reading = request.chip = Reading(self, self.chip(card))
         code, cause = self._read(reading, request, card)
         if not code and reading.data is not None:
-            code, cause = self._refuse_online(reading, reading.data, request)
+            code, cause = self._refuse_online(reading, reading.data)
         if code:
             reading.note("refused", detail=cause)
             return code
@@ -132,7 +132,7 @@ class Chips:
             reading.told_minor = data.iad.balance_minor
         return "", ""
 
-    def _refuse_online(self, reading: Reading, data: ChipData, request: Request) -> tuple[str, str]:
+    def _refuse_online(self, reading: Reading, data: ChipData) -> tuple[str, str]:
         if data.kind != ARQC or data.iad.first != ARQC or data.iad.second_tc:
             return self.rules.cryptogram_code, "no ARQC"
         last = reading.chip.atc

@@ -79,6 +79,7 @@ class LoopLag:
         self.timings = Timings(LOCAL_BOUNDS_S)
         self._last_s = 0.0
         self._loop = loop
+        # uvloop's clock moves by whole milliseconds, and once a turn: too coarse for the timings.
         self._due = self._due_by_loop = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._again()

@@ -98,7 +98,7 @@ def generate_ac(icc: "Icc", p1: int, p2: int, data: bytes) -> bytes:
         icc.values.update(values)
         kind, cvr = _second(icc, asked, spent)
     elif path.name.startswith("ecash"):
-        kind, cvr = _purchase(icc, app.spec, asked, spent, values)
+        kind, cvr = _purchase(icc, asked, spent, values)
         icc.values.update(values)
     else:
         icc.values.update(values)
@@ -223,7 +223,7 @@ def _note_failed_oda(icc: "Icc") -> None:
         icc.state.flags |= DDA_FAILED
 
 
-def _purchase(icc: "Icc", spec: Application, asked: int, spent: int, values: dict[str, bytes]) -> tuple[int, bytes]:
+def _purchase(icc: "Icc", asked: int, spent: int, values: dict[str, bytes]) -> tuple[int, bytes]:
     """E-cash on contacts: what GPO was told must still hold; a TC takes the amount off the balance."""
     state = icc.state
     kind = asked

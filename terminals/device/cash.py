@@ -171,6 +171,11 @@ class Vault:
             _add(stock, cassette.denomination_minor, cassette.notes)
         return stock
 
+    @property
+    def inside_minor(self) -> int:
+        """What a custodian would find in the cassettes, the box and the bins."""
+        return value(self.stock()) + value(self.box) + value(self.reject_bin) + value(self.retract_bin)
+
     def expected(self) -> Notes:
         """What the book says is inside: loaded + deposited - dispensed - retracted - rejected since the last count."""
         found: Notes = {}

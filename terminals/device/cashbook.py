@@ -4,10 +4,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import apsw
-
 from switch.clearing.schema import CASH, ERRORS, RETAINED
 from terminals.device.atm import AtmMemory
+from terminals.device.memory import write_tables
 
 
 def cash_rows(machines: Iterable[AtmMemory]) -> Iterable[tuple[Any, ...]]:
@@ -44,13 +43,5 @@ def export_cash(machines: Sequence[AtmMemory], path: str | Path) -> None:
     """Write the machines' books into a SQLite file, the terminals' own or a fresh one. Raises apsw.Error."""
     for memory in machines:
         memory.wake()
-    connection = apsw.Connection(str(path))
     tables = ((CASH, cash_rows(machines)), (ERRORS, error_rows(machines)), (RETAINED, retained_rows(machines)))
-    try:
-        with connection:
-            for table, rows in tables:
-                connection.execute(f"DROP TABLE IF EXISTS {table.name}")
-                connection.execute(table.create())
-                connection.executemany(table.insert(), rows)
-    finally:
-        connection.close()
+    write_tables(path, tables)

@@ -162,11 +162,8 @@ def _any_offline_pin(session: Session) -> bool:
 def _online_pin(session: Session) -> Flow[bool]:
     """Ask for the PIN that goes to the issuer; TVR says whether it was entered."""
     digits = yield Ask("pin", session.face)
-    if digits is None:
-        session.tvr |= bits.TVR_NO_PINPAD
-        return False
     if not digits:
-        session.tvr |= bits.TVR_PIN_NOT_ENTERED
+        session.tvr |= bits.TVR_NO_PINPAD if digits is None else bits.TVR_PIN_NOT_ENTERED
         return False
     session.pin, session.cvm = digits, "online_pin"
     session.tvr |= bits.TVR_ONLINE_PIN
@@ -182,11 +179,8 @@ def _offline_pin(session: Session) -> Flow[bool]:
         return False
     for _ in range(16):
         digits = yield Ask("offline_pin", left)
-        if digits is None:
-            session.tvr |= bits.TVR_NO_PINPAD
-            return False
         if not digits:
-            session.tvr |= bits.TVR_PIN_NOT_ENTERED
+            session.tvr |= bits.TVR_NO_PINPAD if digits is None else bits.TVR_PIN_NOT_ENTERED
             return False
         try:
             block = encode("iso2", digits)

@@ -37,8 +37,3 @@ def counts(presented: Presented) -> bool:
     A blocked card or application, no application in common, a card removed or any decision of the chip do not.
     """
     return presented.outcome == "fallback"
-
-
-def condition_code(last_chip_failed: bool) -> str:
-    """DE60.5, IC condition code: 1 the last chip was read or is not known, 2 it failed."""
-    return "2" if last_chip_failed else "1"

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from switch.wire.errors import WireError
 from terminals.card.mint import CardFault, ProfileFault, read_cards
-from terminals.cli import BadOrder, address, pos_profile, tls_of, transport_keys
+from terminals.cli import BadOrder, KekFile, TlsCa, address, pos_profile, tls_of, transport_keys
 from terminals.device.dialogue import Line
 from terminals.drive.blocking import Session
 from terminals.fleet import memory_of
@@ -25,7 +25,7 @@ from terminals.look.issuer import SCRIPTS, Arpc, read_script
 from terminals.look.kept import read_state, write_state
 from terminals.look.screen import Lang, Screen
 from terminals.look.setting import Setting, SettingFault, read_setting
-from terminals.own import ENVIRONMENT, own_terminals
+from terminals.own import own_terminals
 
 APPROVED, NOT_APPROVED, BAD_USAGE, UNREACHABLE = 0, 1, 2, 3
 SEED: Final = 20130501
@@ -74,14 +74,8 @@ Tear = Annotated[int | None, typer.Option(min=1, metavar="N", help="The card lea
 Host = Annotated[str, typer.Option(metavar="HOST:PORT", help="Go through a running switch; --terminals is needed.")]
 Terminals = Annotated[Path | None, typer.Option(metavar="FILE", help="terminals.csv: the terminal, its wrapped key.")]
 Tid = Annotated[str, typer.Option(metavar="TID", help="Which terminal of the file; without it the first.")]
-KekFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help=f"Transport keys of the master keys; without it ${ENVIRONMENT}.")
-]
 Profile = Annotated[str, typer.Option(metavar="NAME|FILE", help="How the host speaks.")]
 Kind = Annotated[str, typer.Option(metavar="KIND", help=f"Through a switch: {', '.join(KINDS)}.")]
-TlsCa = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Speak TLS; believe hosts under this authority (PEM).")
-]
 TlsCert = Annotated[
     Path | None, typer.Option(metavar="FILE", help="With --tls-ca: the terminal's certificate and key (PEM).")
 ]
