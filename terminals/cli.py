@@ -231,7 +231,7 @@ def fleet(
             else:
                 code = _traded(FieldOrder(**asked.field(cards, pin_file), rate=rate, **how), out, json_to, console)
         else:
-            _refuse(sign_in_storm or write_list, f"--profile {profile}: for that a fleet ({', '.join(shipped())})")
+            _refuse(sign_in_storm or write_list, f"--profile {profile}: a fleet's is needed ({', '.join(shipped())})")
             own = _own(host, profile, terminals, cards, kek_file, pin_file, rate)
             code = _traded(Order(**own, **how), out, json_to, console)
     except (BadOrder, WireError, Impossible, HostFailed) as error:
