@@ -55,6 +55,7 @@ class DayResult:
     """All that came out of a day."""
 
     ground: Ground
+    planted_chips: dict[str, int]
     fleet: dict[str, Any]
     switch: dict[str, Any]
     faults: dict[str, int]
@@ -83,7 +84,7 @@ class DayResult:
     @property
     def planted_in_order(self) -> bool:
         """Whether all that was planted with chips happened, and came to what it must."""
-        return in_order(chips_planted_for(self.ground.terminals), self.fleet["chips"], self.doubtful_listed)
+        return in_order(self.planted_chips, self.fleet["chips"], self.doubtful_listed)
 
     @property
     def chips(self) -> dict[str, Any]:
@@ -257,12 +258,13 @@ def _play(
     tell: Callable[[dict[str, Any]], None],
 ) -> DayResult:
     cutover_at, window_s = seconds * 0.55, max(0.5, seconds * 0.03)
+    rate = ground.terminals * RATE_PER_TERMINAL
     plan = Plan(
         directory=str(ground.directory), port=ground.switch_port, seed=ground.seed,
-        cards_per_issuer=CARDS_PER_ISSUER, seconds=seconds, rate=ground.terminals * RATE_PER_TERMINAL,
+        cards_per_issuer=CARDS_PER_ISSUER, seconds=seconds, rate=rate,
         settle_from=seconds * 0.38, settle_to=seconds * 0.52, machine_rate=ground.atms * RATE_PER_MACHINE,
         planted=planted_for(ground.atms), validators=ground.validators, rides=ground.validators * RIDES_PER_VALIDATOR,
-        planted_chips=chips_planted_for(ground.terminals),
+        planted_chips=chips_planted_for(ground.terminals, rate * seconds),
     )  # fmt: skip
     plan_file = ground.directory / "plan.json"
     plan_file.write_bytes(msgspec.json.encode(plan))
@@ -286,6 +288,7 @@ def _play(
     books = reconcile_files(ground.journal, ground.ledgers, ground.terminal_book)
     return DayResult(
         ground,
+        plan.planted_chips,
         figures,
         switch,
         faults | {"power_offs": figures["power_offs"]},

@@ -37,6 +37,8 @@ FORGED, REPLAYED, FLASH, SWIPED, DOUBTS = "forged", "replayed", "flash", "swiped
 WHOLE: Final = {FORGED: 10, REPLAYED: 50, FLASH: 20, SWIPED: 100, DOUBTS: 5}
 WHOLE_FLEET: Final = 500
 """A fleet of so many terminals has all of it, a smaller one its share, one of each at least."""
+CUSTOMERS_MIN: Final = 100
+"""A day of fewer customers has none of it: there may be no certificate yet to forge or to repeat."""
 
 AS_READ: Final = "90"
 """DE22 of a stripe that a careless terminal has read and sends as it is."""
@@ -51,8 +53,10 @@ _DOUBT_MINOR: Final = (5_000, 20_000)
 _COUNT: Final = "9F36"
 
 
-def planted_for(terminals: int) -> dict[str, int]:
-    """How much is planted in a fleet of so many terminals."""
+def planted_for(terminals: int, customers: float) -> dict[str, int]:
+    """How much is planted in a fleet of so many terminals, on a day of so many customers."""
+    if customers < CUSTOMERS_MIN:
+        return dict.fromkeys(WHOLE, 0)
     share = min(1.0, terminals / WHOLE_FLEET)
     return {what: max(1, round(count * share)) for what, count in WHOLE.items()}
 

@@ -231,7 +231,7 @@ def fleet(
             else:
                 code = _traded(FieldOrder(**asked.field(cards, pin_file), rate=rate, **how), out, json_to, console)
         else:
-            _refuse(sign_in_storm or write_list, f"--profile {profile}: for that a fleet ({', '.join(shipped())})")
+            _refuse(sign_in_storm or write_list, f"--profile {profile}: a fleet's is needed ({', '.join(shipped())})")
             own = _own(host, profile, terminals, cards, kek_file, pin_file, rate)
             code = _traded(Order(**own, **how), out, json_to, console)
     except (BadOrder, WireError, Impossible, HostFailed) as error:
@@ -273,6 +273,8 @@ def _traded(order: Order, out: Path | None, json_to: str, console: Console) -> i
     count, rate, cards = len(order.terminals), order.rate, f"{len(order.cards):,} cards"
     if isinstance(order, FieldOrder):
         count, rate = order.census.terminals, order.rate or sum(order.census.rates)
+        if not rate:
+            raise BadOrder("--rate: is needed, the fleet's profile has no a_day")
         cards = cards if order.cards else "the invented issuers' cards"
     told = f"{count:,} terminals, {cards}, {rate:.3g} customers/s for {order.seconds:g} s"
     console.print(f"{told}, to {order.host}:{order.port}", soft_wrap=True, markup=False)
@@ -358,8 +360,10 @@ def _stormed(asked: _Asked, limits: tuple[int, int, int], control: Path | None, 
             raise BadOrder(f"{asked.host or directory}: {error.strerror or error}") from None
         screen.end(data)
         _write(data, asked.json_to, asked.out)
+    if not data["signed_in"]:
+        return UNREACHABLE
     if data["lost"]:
-        return LOST if data["signed_in"] else UNREACHABLE
+        return LOST
     return LEFT_OPEN if data["failed"] else DONE
 
 

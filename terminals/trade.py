@@ -243,10 +243,12 @@ class Trade:
         """One item for each who comes, when they come; False for the last, who would come after `until`."""
         clock = asyncio.get_running_loop().time
         at = clock()
-        while rate > 0 and at < until and not self._stopped:
+        while rate > 0 and max(at, clock()) < until and not self._stopped:
             at += self._draw.expovariate(rate)
             if (early := min(at, until) - clock()) > 0.001:
                 await asyncio.sleep(early)
+            elif early < 0:
+                await asyncio.sleep(0)  # behind: the others, and Ctrl-C, have their turn
             yield at < until
 
     def _free_site(self) -> Site | None:

@@ -176,6 +176,13 @@ def test_file(tmp_path: Path) -> None:
     assert err.count("shoudan decode: line") == 2
 
 
+def test_a_file_of_something_else_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("what is this\n" * 700)
+    line = "shoudan decode: line 1: digit 1 is not hexadecimal, nor is any other line; one message a line\n"
+    assert run(str(path)) == (2, "", line)
+
+
 def test_file_of_one_message_is_an_object(tmp_path: Path) -> None:
     path = tmp_path / "one.txt"
     path.write_text(BY_ID["P08"]["hex"])

@@ -18,6 +18,7 @@ from typer.main import get_command
 
 from switch.app.cli import app
 from switch.app.config import CentreConfig, SwitchConfig
+from switch.app.kat import KINDS
 from switch.issuer.rules import Rule
 from switch.wire.profile import NetworkProfile, PosProfile
 from switch.wire.roster import CARD_COLUMNS, TERMINAL_COLUMNS
@@ -50,6 +51,11 @@ def test_the_matrix_page_names_every_row_twice() -> None:
     page = text("protocol.md")
     for row in ROWS:
         assert len(re.findall(rf"^\| `{row.name}` \|", page, re.MULTILINE)) == 2, row.name
+
+
+def test_the_tutorial_names_every_kind_of_known_answer() -> None:
+    page = section(text("tutorials/2-read-a-message.md"), "## Known answers (已知答案测试)")
+    assert [kind for kind in KINDS if f"`{kind}`" not in page] == []
 
 
 # commands

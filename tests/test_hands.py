@@ -117,8 +117,15 @@ def told(**changed: object) -> dict[str, object]:
 
 
 def test_what_is_planted_must_come_to_what_it_must() -> None:
-    assert planted_for(2000) == WHOLE == {"forged": 10, "replayed": 50, "flash": 20, "swiped": 100, "load_doubts": 5}
-    assert planted_for(50) == {"forged": 1, "replayed": 5, "flash": 2, "swiped": 10, "load_doubts": 1}
+    assert (
+        planted_for(2000, 20_000)
+        == WHOLE
+        == {"forged": 10, "replayed": 50, "flash": 20, "swiped": 100, "load_doubts": 5}
+    )
+    assert planted_for(50, 100) == {"forged": 1, "replayed": 5, "flash": 2, "swiped": 10, "load_doubts": 1}
+    short = planted_for(50, 99.9)  # no certificate need be there in time
+    assert short == {"forged": 0, "replayed": 0, "flash": 0, "swiped": 0, "load_doubts": 0}
+    assert in_order(short, {"planted": short, "came": {}}, 0)
     assert in_order(WHOLE, told(), 5)
     assert not in_order(WHOLE, told(), 4)
     assert not in_order(WHOLE, told(replayed={"94": 49, "00": 1}), 5)

@@ -79,6 +79,7 @@ def test_a_broken_threshold_and_a_failed_set_up_end_differently(ground: Path) ->
     assert (slow.returncode, "threshold: p99" in slow.stderr) == (1, True), slow.stderr
     nowhere = locust("--ground", str(ground / "missing"), "-u", "2", "-r", "100", "-t", "1s")
     assert (nowhere.returncode, "set-up failed" in nowhere.stderr) == (3, True), nowhere.stderr
+    assert "load.json; `shoudan load house DIR` makes a ground" in nowhere.stderr
 
 
 def test_shapes_say_how_many_users_there_are() -> None:

@@ -60,6 +60,17 @@ def test_two_thousand_sign_in_are_found_again_and_wait_for_a_slow_hsm(tmp_path: 
     assert any("of 1,982" in line for line in told)
 
 
+def test_a_storm_that_nobody_answers_and_a_fleet_of_which_nobody_comes(tmp_path: Path) -> None:
+    few = ("--terminals", "20", "--host", "127.0.0.1:9")
+    done = fleet("--profile", "anhui-2015", "--sign-in-storm", *few)
+    assert done.returncode == 3, done.stderr
+    mine = tmp_path / "mine.toml"
+    mine.write_text('name = "mine"\nspeaks = "unionpay-pos"\n[pos]\nterminals = 30\nmix = { sale = 1 }\n')
+    done = fleet("--profile", str(mine), "--host", "127.0.0.1:9")
+    assert done.returncode == 2, done.stderr
+    assert "--rate: is needed, the fleet's profile has no a_day" in done.stderr
+
+
 def test_what_this_machine_cannot_give_is_told_with_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     for arguments, text in (
         (("--at-once", "5000000"), "open files (ulimit -n) allow --at-once "),

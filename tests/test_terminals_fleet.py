@@ -1,8 +1,13 @@
-"""The fleet: the same seed, the same terminals; merchant numbers built as the field's; a third on SM4."""
+"""The fleet: the same seed, the same terminals; merchant numbers built as the field's; a third on SM4; its arrivals."""
+
+import asyncio
+import random
+from typing import Any
 
 import pytest
 
 from terminals.fleet import memory_of, mint
+from terminals.trade import Trade
 
 
 def test_a_fleet_follows_from_its_seed() -> None:
@@ -56,3 +61,27 @@ def test_no_key_in_a_repr_and_a_memory_out_of_the_box() -> None:
         terminal.tid, terminal.mid, terminal.mcc, terminal.suite,
     )  # fmt: skip
     assert (memory.batch, memory.items, memory.signed_in, memory.pinpad.ready) == ("", [], False, False)
+
+
+@pytest.mark.timeout(20)
+def test_a_rate_that_no_machine_can_give_ends_in_time_and_leaves_the_others_their_turn() -> None:
+    nothing: Any = None
+
+    async def day() -> tuple[list[bool], int]:
+        trade = Trade(nothing, nothing, nothing, random.Random(1))
+        turns = 0
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        beside = asyncio.create_task(other())
+        came = [still async for still in trade._arrivals(asyncio.get_running_loop().time() + 0.05, 1e9)]
+        beside.cancel()
+        return came, turns
+
+    came, turns = asyncio.run(day())
+    assert turns >= len(came) - 1 > 0
+    assert all(came)

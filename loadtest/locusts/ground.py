@@ -41,6 +41,8 @@ class Ground:
                 raise NoGround("profile-pos.toml is not a terminals' profile")
             keys = read_transport_keys(directory / "transport-keys.csv")
             terminals = own_terminals(directory / "terminals.csv", keys, profile.suites)
+        except FileNotFoundError as error:
+            raise NoGround(f"no {error.filename}; `shoudan load house DIR` makes a ground") from None
         except (OSError, ValueError) as error:
             raise NoGround(f"{directory}: {error}") from None
         address = host.rpartition("//")[2] if host else f"127.0.0.1:{told['port']}"

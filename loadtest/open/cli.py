@@ -216,10 +216,10 @@ def run(
                 f"{len(order.terminals):,} terminals, {mode}, {schedule}, up to {wanted.peak:g}/s for {seconds:g} s"
             )
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                figures = runner.run(play(order, out, lambda row: console.print(_line(row))))
+                figures = runner.run(play(order, out, lambda row: console.print(_line(row), soft_wrap=True)))
     console.print(_summary(figures))
     for zh, en in figures["warnings"]:
-        console.print(f"[yellow]{zh}\n{en}")
+        console.print(f"[yellow]{zh}\n{en}", soft_wrap=True)
     console.print(f"{out / 'report.html'}")
     raise typer.Exit(DIED if figures["dead_after_s"] is not None else 0)
 
@@ -363,7 +363,7 @@ def soak(
     soaking.write(out, figures, found)
     console.print(_summary(figures))
     for one in found:
-        console.print(f"{'[green]✓' if one.holds else '[red]✗'}[/] {one.zh} {one.en}: {one.found}")
+        console.print(f"{'[green]✓' if one.holds else '[red]✗'}[/] {one.zh} {one.en}: {one.found}", soft_wrap=True)
     console.print(f"{out / 'report.html'}")
     if figures["dead_after_s"] is not None:
         raise typer.Exit(DIED)
@@ -387,7 +387,7 @@ async def _soak(
         rate = SOAK_SHARE * found["knee_per_s"]
         console.print(f"拐点 knee {found['knee_per_s']:g}/s, 浸泡 soak at {rate:.0f}/s for {seconds:g} s")
     soaked = replace(at_rate(order, rate, seconds), jtl_every=0)
-    return await soaking.soak(running, soaked, ready, out, lambda row: console.print(_line(row)), day_s)
+    return await soaking.soak(running, soaked, ready, out, lambda row: console.print(_line(row), soft_wrap=True), day_s)
 
 
 async def _climb(

@@ -301,6 +301,9 @@ def decode(
     if not sources:
         typer.echo("shoudan decode: no message in the input; one hexadecimal message a line", err=True)
         raise typer.Exit(BAD_USAGE)
+    if len(sources) > 1 and all(one.fault for one in sources):
+        typer.echo(f"shoudan decode: {sources[0].fault}, nor is any other line; one message a line", err=True)
+        raise typer.Exit(BAD_USAGE)
     answers = [decode_one(one, dialect, framing, roundtrip) for one in sources]
     if as_json:
         objects = [as_object(answer, lang, unsafe) for answer in answers]
@@ -314,9 +317,9 @@ def decode(
 def _print_all(answers: list[Decoded], lang: Lang, unsafe: bool) -> None:
     console = console_for()
     for number, answer in enumerate(answers):
-        if number:
-            console.print()
         if answer.reading is None:
             typer.echo(f"shoudan decode: {answer.error}", err=True)
         else:
+            if number:
+                console.print()
             print_reading(console, answer, lang, unsafe)

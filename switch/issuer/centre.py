@@ -351,5 +351,5 @@ def _place_in_year(date: str) -> int:
     """MMDD as a count of days in a year of twelve months of 31 days, to say which of two dates is the later one."""
     month, day = (int(date[:2]), int(date[2:])) if len(date) == 4 and date.isascii() and date.isdigit() else (0, 0)
     if not (1 <= month <= 12 and 1 <= day <= 31):
-        raise ValueError("a settlement date has four digits, MMDD")
+        raise ValueError("a settlement date is MMDD, as 0714")
     return (month - 1) * 31 + day - 1
