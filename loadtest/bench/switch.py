@@ -36,6 +36,9 @@ PARTS: Final = ("kept", "latency", "fleeting", "tls", "features", "workers")
 FEATURES: Final = ("pos_mac", "network_mac", "pin", "card", "duplicates", "sync", "rows", "metrics")
 SALES_A_SECOND_MAX: Final = 60_000
 """More than any switch here does: how many terminals' batches a run may fill."""
+TURNS_OF_RATIO: Final = 3
+"""Turns of echo, relay and switch for each turn of the other parts: where a machine's clock wanders by a third, the
+quotient of two medians of five differs by a quarter from run to run, that of fifteen by a thirtieth."""
 
 
 @dataclass(slots=True)
@@ -246,7 +249,8 @@ class _Bench:
     def kept(self, latency: bool) -> dict[str, Any]:
         """Connections that stay, one request under way on each."""
         n = self.connections
-        seconds = (self.rounds + 1) * (self.seconds + 1.0) + (len(SHARES) * 2 * self.seconds if latency else 0.0)
+        rounds = TURNS_OF_RATIO * self.rounds
+        seconds = (rounds + 1) * (self.seconds + 1.0) + (len(SHARES) * 2 * self.seconds if latency else 0.0)
         terminals = self.terminals(seconds)
         self.told(f"kept connections: {terminals} terminals sign in")
         with ExitStack() as stack:
@@ -261,7 +265,7 @@ class _Bench:
                 stack.callback(load.close)
             self.approving(ground, loads[2], sources[0])
             contenders = [Contender(s, load) for s, load in zip((echo, relay, switch), loads, strict=True)]
-            self.alternate(contenders)
+            self.alternate(contenders, rounds)
             first, second, third = (contender.figures for contender in contenders)
             result: dict[str, Any] = {
                 "echo_per_s": round(first.rate()),
@@ -272,7 +276,7 @@ class _Bench:
                 "cpu_us_per_authorization": round(third.cpu(), 2),
                 "ratio": round(third.cpu() / first.cpu(), 2),
                 "connections": n,
-                "rounds": self.rounds,
+                "rounds": rounds,
                 "seconds": self.seconds,
                 "suite": self.suite,
                 "request_bytes": len(frame),
