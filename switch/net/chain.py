@@ -1,8 +1,8 @@
 """How a durable book is written and read: one row of it a commit, each commit chained to the one before.
 
-What a machine posts in one go stands in one row of the table `commits`, as a JSON array with a line for each post: its
+What is committed together stands in one row of the table `commits`, as a JSON array with a line for each post: its
 number, its table, its row, bytes in base64. A tool of SQLite's shows the tables as views of that text.
-(Rows of their own, bound column by column, took three times as long: docs/decisions/17-a-commit-is-one-row.md.)
+(Rows of their own, bound column by column, took more than twice as long: docs/decisions/17-a-commit-is-one-row.md.)
 
 A commit's link is a digest over the link before and its text, so a row that is changed, taken out or put in breaks the
 chain there; the sums of the posts, a CRC-32 each, then tell which row it is. The digest is plain, not keyed: it finds
