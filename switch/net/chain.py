@@ -10,7 +10,7 @@ damage, a restored copy and a hand in the file, not a forger who chains anew and
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import cache
 from hashlib import sha256
 from operator import itemgetter
@@ -114,16 +114,23 @@ def row_of(post: bytes | msgspec.Raw) -> Numbered:
     return table, _reader(table)(row)
 
 
+@contextmanager
+def _readable() -> Iterator[None]:
+    """BrokenChain for a text that is no commit's."""
+    try:
+        yield
+    except msgspec.DecodeError as error:
+        raise BrokenChain(f"a row cannot be read: {error}") from None
+
+
 def rows_in(rows: str, name: str = "", number: int = 0) -> Iterator[Numbered]:
     """The rows of a commit's text, of one table or one number only where it is named; nothing is checked but that they
     can be read. Raises BrokenChain."""
-    try:
+    with _readable():
         for text in _posts(rows):
             found, table, row = _post(text)
             if name in ("", table) and number in (0, found):
                 yield table, _reader(table)(row)
-    except msgspec.DecodeError as error:
-        raise BrokenChain(f"a row cannot be read: {error}") from None
 
 
 def commits_of(connection: apsw.Connection) -> Iterator[Commit]:
@@ -141,11 +148,9 @@ def rows_of(connection: apsw.Connection, name: str = "") -> Iterator[Numbered]:
 
 def numbers_of(connection: apsw.Connection) -> Iterator[int]:
     """The numbers of all rows of a book, as they stand in it. Raises BrokenChain."""
-    try:
+    with _readable():
         for commit in commits_of(connection):
             yield from (_post(text)[0] for text in _posts(commit.rows))
-    except msgspec.DecodeError as error:
-        raise BrokenChain(f"a row cannot be read: {error}") from None
 
 
 def row_at(connection: apsw.Connection, name: str, number: int) -> tuple[Any, ...] | None:
